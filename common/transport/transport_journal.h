@@ -1,0 +1,21 @@
+/* The transport over journals, one per partition: DIR/p0, DIR/p1, ... The queue of standalone. */
+#ifndef TEL_TRANSPORT_JOURNAL_H
+#define TEL_TRANSPORT_JOURNAL_H
+
+#include "common/transport/transport.h"
+
+struct tel_fs;
+
+struct tel_transport_journal_options {
+    const struct tel_fs *fs;
+    const char *dir;          /* made if it is not there; locked against a second process */
+    uint32_t partitions;      /* fixed when the folder is made; a differing number is refused later */
+    uint64_t partition_bytes; /* byte budget of each partition's journal; 0: 1 GiB */
+    uint32_t sync_interval_ms; /* group fsync: at most this long after an append; 0: 5 ms */
+};
+
+TEL_MUST_USE tel_code
+tel_transport_journal_new(const struct tel_transport_journal_options *options,
+                          struct tel_transport **ret, struct tel_error *err);
+
+#endif

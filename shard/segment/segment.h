@@ -1,0 +1,106 @@
+/*
+ * A segment: an immutable, searchable set of events of one tenant and one UTC day. A builder takes
+ * events in the log's order and makes sections (byte strings, numbered); the store keeps them; a
+ * reader opens them again and finds rows. What the sections hold is shard/FORMAT.md.
+ *
+ * Builder and reader each belong to one thread at a time. Readers of the same segment are
+ * independent of each other.
+ */
+#ifndef SHARD_SEGMENT_SEGMENT_H
+#define SHARD_SEGMENT_SEGMENT_H
+
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/logsql/block.h"
+#include "common/record/batch.h"
+
+struct tel_filter;
+
+/* ---- building ----------------------------------------------------------------------------- */
+
+struct segment_builder;
+struct segment_learnt; /* what is learnt about a shard's streams and lives on between segments */
+
+struct segment_learnt *segment_learnt_new(void);
+void segment_learnt_free(struct segment_learnt *learnt);
+
+struct segment_section {
+    uint32_t id;
+    struct tel_span bytes; /* owned by the builder, valid until its next reset */
+};
+
+struct segment_image {
+    const struct segment_section *sections;
+    size_t section_count;
+    uint64_t rows, raw_bytes, stored_bytes;
+    int64_t min_time_ns, max_time_ns;
+};
+
+struct segment_builder *segment_builder_new(struct segment_learnt *learnt);
+void segment_builder_free(struct segment_builder *builder);
+
+/* The number of a stream (a set of labels, sorted by name) in this segment. */
+uint32_t segment_builder_stream(struct segment_builder *builder, const struct tel_field *labels,
+                                uint32_t label_count);
+
+/* Adds an event. Its spans must stay valid until segment_builder_finish has returned. Cheap: the
+ * work is done in finish, or here, as the encoding likes it. */
+void segment_builder_add(struct segment_builder *builder, const struct tel_row_key *key,
+                         uint32_t stream, const struct tel_event *event);
+uint64_t segment_builder_rows(const struct segment_builder *builder);
+
+/* Makes the sections. compression: zstd level, 1 for hot data. */
+TEL_MUST_USE tel_code segment_builder_finish(struct segment_builder *builder, int compression,
+                                             struct segment_image *ret, struct tel_error *err);
+/* Ready for the next segment; keeps its memory. */
+void segment_builder_reset(struct segment_builder *builder);
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+struct segment_reader;
+
+/* How a reader gets at its sections. read gives bytes that stay valid until release (or until the
+ * reader is closed); they have passed the store's checksum and are still not to be trusted. */
+struct segment_io {
+    void *ctx;
+    tel_code (*read)(void *ctx, uint32_t section, struct tel_span *ret, struct tel_error *err);
+};
+
+struct segment_info {
+    uint64_t rows, raw_bytes;
+    int64_t min_time_ns, max_time_ns;
+};
+
+TEL_MUST_USE tel_code segment_reader_open(const struct segment_io *io, struct segment_reader **ret,
+                                          struct tel_error *err);
+void segment_reader_close(struct segment_reader *reader);
+const struct segment_info *segment_reader_info(const struct segment_reader *reader);
+
+/* What a search of one segment asks for. */
+struct segment_query {
+    const struct tel_filter *filter;
+    int64_t start_ns, end_ns; /* start <= time < end */
+    uint64_t newest;          /* only the newest so many matching rows; 0: all */
+    /* Asked now and then; true ends the search with TEL_ERR_CANCELLED or TEL_ERR_TIMEOUT. */
+    tel_code (*stop)(void *ctx);
+    void *stop_ctx;
+};
+
+struct segment_counters {
+    uint64_t rows_scanned, rows_matched, bytes_read;
+};
+
+/* The rows that match, in ascending key order, as a block source whose columns are decoded when
+ * they are asked for. *ret lives in arena, and needs the reader to stay open. Rows 0 is no error.
+ * A filter that proves that nothing can match costs no reading of columns. */
+TEL_MUST_USE tel_code segment_select(struct segment_reader *reader, const struct segment_query *query,
+                                     struct tel_arena *arena, struct tel_block_source **ret,
+                                     struct segment_counters *counters, struct tel_error *err);
+
+/* How many rows match, without making them where statistics tell. */
+TEL_MUST_USE tel_code segment_count(struct segment_reader *reader, const struct segment_query *query,
+                                    uint64_t *ret, struct segment_counters *counters,
+                                    struct tel_error *err);
+
+#endif
