@@ -5,6 +5,8 @@
 #ifndef TEL_BASE_CHECK_H
 #define TEL_BASE_CHECK_H
 
+#include <stddef.h>
+
 #define TEL_MUST_USE       __attribute__((warn_unused_result))
 #define TEL_PRINTF(f, a)   __attribute__((format(printf, f, a)))
 #define TEL_LIKELY(x)      __builtin_expect(!!(x), 1)

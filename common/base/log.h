@@ -14,6 +14,7 @@
 #define TEL_BASE_LOG_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -42,6 +43,8 @@ struct tel_log_site {
     enum tel_log_level level;
     _Atomic int64_t window_start_ns;
     _Atomic uint32_t count;
+    _Atomic bool listed;
+    struct tel_log_site *next; /* in the list of sites that ever were silenced */
 };
 
 void tel_log_set_level(enum tel_log_level level);   /* any thread; default INFO */
@@ -53,6 +56,8 @@ void tel_log_set_fd(int fd);
 bool tel_log_enabled(enum tel_log_level level);
 /* kvs ends with kind TEL_KV_END. */
 void tel_log_write(struct tel_log_site *site, const char *msg, const struct tel_kv *kvs);
+/* Reports what is left out and not yet reported; before a program ends. Any thread. */
+void tel_log_flush(void);
 
 static inline struct tel_kv tel_kv_span(const char *key, struct tel_span v)
 {
@@ -90,7 +95,7 @@ static inline struct tel_kv tel_kv_error(const struct tel_error *err)
 
 #define tel_log_at(lvl, msg, ...)                                                                  \
     do {                                                                                           \
-        static struct tel_log_site tel_log_site_ = {TEL_LOG_COMPONENT, (lvl), 0, 0};               \
+        static struct tel_log_site tel_log_site_ = {TEL_LOG_COMPONENT, (lvl), 0, 0, 0, NULL};      \
         if (tel_log_enabled(lvl))                                                                  \
             tel_log_write(&tel_log_site_, (msg),                                                   \
                           (const struct tel_kv[]){__VA_ARGS__ __VA_OPT__(, ){TEL_KV_END, NULL, {.u64 = 0}}});    \

@@ -1,0 +1,180 @@
+#include "common/base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "common/base/escape.h"
+#include "common/base/mem.h"
+#include "common/base/utf8.h"
+
+void tel_buf_free(struct tel_buf *buf)
+{
+    if (!buf)
+        return;
+    free(buf->ptr);
+    *buf = (struct tel_buf){0};
+}
+
+void tel_buf_grow(struct tel_buf *buf, size_t more)
+{
+    size_t need;
+    TEL_CHECK(!__builtin_add_overflow(buf->len, more, &need));
+    if (need <= buf->cap)
+        return;
+    size_t cap = buf->cap < 64 ? 64 : buf->cap;
+    while (cap < need)
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    buf->ptr = tel_realloc(buf->ptr, cap);
+    buf->cap = cap;
+}
+
+void tel_buf_printf(struct tel_buf *buf, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    tel_buf_reserve(buf, 64);
+    size_t room = buf->cap - buf->len;
+    int len = vsnprintf(buf->ptr + buf->len, room, fmt, args);
+    TEL_CHECK(len >= 0);
+    if ((size_t)len >= room) {
+        tel_buf_reserve(buf, (size_t)len + 1);
+        vsnprintf(buf->ptr + buf->len, (size_t)len + 1, fmt, again);
+    }
+    buf->len += (size_t)len;
+    va_end(again);
+    va_end(args);
+}
+
+const char *tel_buf_cstr(struct tel_buf *buf)
+{
+    tel_buf_reserve(buf, 1);
+    buf->ptr[buf->len] = '\0';
+    return buf->ptr;
+}
+
+static bool json_plain(char c)
+{
+    return (signed char)c >= 0x20 && c != '"' && c != '\\';
+}
+
+/* How many bytes at p need no escape: ASCII but for controls, '"' and '\'. */
+static size_t json_plain_run(const char *p, size_t len)
+{
+    size_t pos = 0;
+#if defined(__SSE2__)
+    const __m128i space = _mm_set1_epi8(0x20), quote = _mm_set1_epi8('"'),
+                  slash = _mm_set1_epi8('\\');
+    for (; len - pos >= 16; pos += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + pos));
+        /* Signed: bytes from 0x80 up are negative and so below the space too. */
+        __m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, space),
+                                   _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(bad);
+        if (mask)
+            return pos + (unsigned)__builtin_ctz(mask);
+    }
+#endif
+    while (pos < len && json_plain(p[pos]))
+        pos++;
+    return pos;
+}
+
+/* One code point that json_plain_run stopped at; returns how many bytes of s it took. */
+static size_t add_json_special(struct tel_buf *buf, struct tel_span s)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char c = (unsigned char)s.ptr[0];
+    if (c >= 0x80) {
+        uint32_t cp;
+        size_t used = tel_utf8_decode(s, &cp);
+        if (cp == UINT32_MAX)
+            TEL_BUF_ADD_LIT(buf, "\xef\xbf\xbd");
+        else
+            tel_buf_add(buf, s.ptr, used);
+        return used;
+    }
+    const char *from = "\"\\\n\r\t\b\f", *to = "\"\\nrtbf";
+    const char *found = c ? strchr(from, c) : NULL;
+    if (found) {
+        char two[2] = {'\\', to[found - from]};
+        tel_buf_add(buf, two, 2);
+    } else {
+        char six[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+        tel_buf_add(buf, six, 6);
+    }
+    return 1;
+}
+
+void tel_buf_add_json(struct tel_buf *buf, struct tel_span s)
+{
+    tel_buf_reserve(buf, s.len + 2);
+    buf->ptr[buf->len++] = '"';
+    for (size_t pos = 0; pos < s.len;) {
+        size_t run = json_plain_run(s.ptr + pos, s.len - pos);
+        tel_buf_add(buf, s.ptr + pos, run);
+        pos += run;
+        if (pos < s.len)
+            pos += add_json_special(buf, tel_span_slice(s, pos, s.len));
+    }
+    tel_buf_add_char(buf, '"');
+}
+
+void tel_buf_add_escaped(struct tel_buf *buf, struct tel_span s, size_t max)
+{
+    size_t used;
+    char piece[TEL_ESCAPE_MAX];
+    for (size_t pos = 0; pos < s.len; pos += used) {
+        size_t n = tel_escape_next(tel_span_slice(s, pos, s.len), piece, &used);
+        if (pos + used > max) {
+            TEL_BUF_ADD_LIT(buf, "...");
+            return;
+        }
+        tel_buf_add(buf, piece, n);
+    }
+}
+
+void tel_buf_add_u64(struct tel_buf *buf, uint64_t v)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
+                                "34353637383940414243444546474849505152535455565758596061626364656667"
+                                "6869707172737475767778798081828384858687888990919293949596979899";
+    char text[20];
+    size_t pos = sizeof text;
+    while (v >= 100) {
+        pos -= 2;
+        memcpy(text + pos, pairs + 2 * (v % 100), 2);
+        v /= 100;
+    }
+    if (v >= 10) {
+        pos -= 2;
+        memcpy(text + pos, pairs + 2 * v, 2);
+    } else {
+        text[--pos] = (char)('0' + v);
+    }
+    tel_buf_add(buf, text + pos, sizeof text - pos);
+}
+
+void tel_buf_add_i64(struct tel_buf *buf, int64_t v)
+{
+    if (v < 0)
+        tel_buf_add_char(buf, '-');
+    tel_buf_add_u64(buf, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+void tel_buf_add_le32(struct tel_buf *buf, uint32_t v)
+{
+    char bytes[4];
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (char)(v >> (8 * i) & 0xff);
+    tel_buf_add(buf, bytes, sizeof bytes);
+}
+
+void tel_buf_add_le64(struct tel_buf *buf, uint64_t v)
+{
+    tel_buf_add_le32(buf, (uint32_t)v);
+    tel_buf_add_le32(buf, (uint32_t)(v >> 32));
+}
