@@ -22,6 +22,7 @@ tel_pkg(jansson jansson)
 tel_pkg(pcre2 libpcre2-8)
 tel_pkg(cmocka cmocka)
 tel_pkg(zlib zlib)
+tel_pkg(curl libcurl)
 
 # LevelDB ships no pkg-config file on Debian 12. pkg-config for gRPC drags in every abseil library,
 # while the C core needs only these two.
@@ -37,6 +38,7 @@ endfunction()
 
 tel_find_library(leveldb leveldb/c.h leveldb)
 tel_find_library(grpc grpc/grpc.h grpc gpr)
+tel_find_library(snappy snappy-c.h snappy)
 
 find_program(PROTOC protoc REQUIRED)
 find_program(PROTOC_GEN_C protoc-gen-c REQUIRED)
