@@ -41,7 +41,8 @@ struct tel_batch {
 #define TEL_BATCH_BYTES_MAX     (16u << 20)
 #define TEL_BATCH_EVENTS_MAX    100000u
 #define TEL_BODY_BYTES_MAX      (2u << 20)
-#define TEL_ATTRIBUTES_MAX      4096u
+#define TEL_ATTRIBUTES_MAX      4096u    /* of an event */
+#define TEL_BATCH_FIELDS_MAX    1000000u /* attributes of all events of a batch */
 #define TEL_NAME_BYTES_MAX      1024u
 #define TEL_RESOURCE_LABELS_MAX 256u
 #define TEL_SOURCE_BYTES_MAX    1024u
