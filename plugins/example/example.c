@@ -15,7 +15,6 @@ struct example {
     const struct telescope_value *values;
     struct telescope_source *source;
     uint64_t position;
-    int64_t due_ns;
 };
 
 static enum telescope_result example_open(struct telescope_host *host,
@@ -24,7 +23,7 @@ static enum telescope_result example_open(struct telescope_host *host,
                                           struct telescope_error *err)
 {
     struct example *e = calloc(1, sizeof(*e));
-    *e = (struct example){.api = api, .values = values, .due_ns = api->mono_ns(host)};
+    *e = (struct example){.api = api, .values = values};
     struct telescope_source_spec spec = {.id = {"ticks", 5}};
     e->source = api->source_open(host, &spec, &e->position, err); /* goes on where it was */
     *ret_instance = e;
