@@ -1,0 +1,634 @@
+/*
+ * Server and client against each other over real sockets: every kind of call, deadlines,
+ * cancellation from both sides, back-pressure, limits, drain, scatter-gather with dead and slow
+ * peers, health, reflection.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/net/rpc/health.pb-c.h"
+#include "common/net/rpc/reflection.pb-c.h"
+#include "tests/unit/rpc/echo_server.h"
+
+typedef Telescope__Test__V1__EchoRequest request;
+#define REQUEST(...)                                                                               \
+    ((request){PROTOBUF_C_MESSAGE_INIT(&telescope__test__v1__echo_request__descriptor), __VA_ARGS__})
+
+struct fixture {
+    struct echo_server echo;
+    struct tel_rpc_channel *channel;
+    struct tel_rpc_loop *loop;
+    struct tel_rpc_stub stub;
+};
+
+static int setup_with(void **state, const struct tel_rpc_server_options *options)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    echo_server_start(&f->echo, options);
+    f->channel = echo_channel(f->echo.address, NULL);
+    f->loop = tel_rpc_loop_new();
+    echo_stub(&f->stub, f->channel);
+    *state = f;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, NULL);
+}
+
+static int setup_small_window(void **state)
+{
+    return setup_with(state, &(struct tel_rpc_server_options){.window_bytes = 4096,
+                                                              .receive_max_bytes = 10000,
+                                                              .send_max_bytes = 200000});
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    tel_rpc_loop_free(f->loop);
+    tel_rpc_channel_unref(f->channel);
+    echo_server_stop(&f->echo);
+    free(f);
+    return 0;
+}
+
+static int64_t now_ms(void)
+{
+    return tel_mono_ns(tel_clock_system()) / TEL_NS_PER_MS;
+}
+
+static void once(struct fixture *f, const request *req, struct echo_result *r, int64_t timeout_ms)
+{
+    telescope__test__v1__echo__once(&f->stub.base, req, echo_on_message,
+                                    echo_op(f->loop, r, timeout_ms));
+}
+
+static void count(struct fixture *f, const request *req, struct echo_result *r, int64_t timeout_ms)
+{
+    telescope__test__v1__echo__count(&f->stub.base, req, echo_on_message,
+                                     echo_op(f->loop, r, timeout_ms));
+}
+
+/* A unary answer comes in one closure: there is no second one that would tell the status. */
+static void test_unary(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0};
+    request req = REQUEST(.text = (char *)"hello", .size = 100000);
+    once(f, &req, &r, 0);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 1);
+    assert_int_equal(r.ends, 0);
+    assert_string_equal(r.last, "hello");
+    assert_int_equal(r.bytes, 100000);
+    assert_string_equal(r.identity, "");
+}
+
+static void test_unary_fails(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned status = 1; status < TEL_RPC_STATUS_COUNT; status++) {
+        struct echo_result r = {0};
+        request req = REQUEST(.text = (char *)"why", .fail = status);
+        once(f, &req, &r, 0);
+        echo_run(f->loop);
+        assert_int_equal(r.messages, 0);
+        assert_int_equal(r.ends, 1);
+        assert_int_equal(r.status, status);
+        assert_string_equal(r.text, "failed: why");
+    }
+}
+
+static void test_stream(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0}, failed = {0}, empty = {0};
+    request req = REQUEST(.text = (char *)"x", .repeat = 5000, .size = 300);
+    request bad = REQUEST(.text = (char *)"y", .repeat = 3, .fail = TEL_RPC_DATA_LOSS);
+    request none = REQUEST(.text = (char *)"z");
+    count(f, &req, &r, 0);
+    count(f, &bad, &failed, 0);
+    count(f, &none, &empty, 0);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 5000);
+    assert_int_equal(r.ends, 1);
+    assert_int_equal(r.status, TEL_RPC_OK);
+    assert_int_equal(r.bytes, 5000 * 300);
+    assert_int_equal(failed.messages, 3);
+    assert_int_equal(failed.status, TEL_RPC_DATA_LOSS);
+    assert_int_equal(empty.messages, 0);
+    assert_int_equal(empty.status, TEL_RPC_OK);
+    echo_wait(&f->echo.observed, 3);
+    assert_int_equal(f->echo.ok, 2);
+}
+
+static void test_bidi(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0};
+    request req = REQUEST(.text = (char *)"one");
+    telescope__test__v1__echo__chat(&f->stub.base, &req, echo_on_message,
+                                    echo_op(f->loop, &r, 0));
+    for (unsigned i = 1; i < 200; i++) {
+        int64_t until = now_ms() + 10000;
+        while (r.messages < i && now_ms() < until)
+            tel_rpc_loop_run(f->loop, 50);
+        assert_int_equal(r.messages, i);
+        req.text = (char *)(i % 2 ? "two" : "three");
+        assert_int_equal(tel_rpc_op_send(r.op, &req.base), TEL_OK);
+    }
+    tel_rpc_op_send_end(r.op);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 200);
+    assert_int_equal(r.status, TEL_RPC_OK);
+    assert_int_equal(r.ends, 1);
+}
+
+static void test_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0}, s = {0};
+    request req = REQUEST(.hang = 1, .repeat = 2);
+    int64_t start = now_ms();
+    once(f, &req, &r, 100);
+    count(f, &req, &s, 100);
+    echo_run(f->loop);
+    int64_t took = now_ms() - start;
+    assert_int_equal(r.status, TEL_RPC_DEADLINE_EXCEEDED);
+    assert_int_equal(s.status, TEL_RPC_DEADLINE_EXCEEDED);
+    assert_int_equal(s.messages, 2);
+    assert_true(took >= 95 && took < 5000);
+    echo_wait(&f->echo.cancelled, 2); /* the server has heard of it */
+}
+
+static void test_client_cancels(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {.stop_after = 5}, u = {0};
+    request req = REQUEST(.repeat = 100000000, .size = 1000);
+    request hang = REQUEST(.hang = 1);
+    count(f, &req, &r, 0);
+    once(f, &hang, &u, 0);
+    int64_t until = now_ms() + 10000;
+    while (f->echo.hanging < 1 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 5);
+    tel_rpc_op_cancel(u.op);
+    echo_run(f->loop);
+    assert_int_equal(r.status, TEL_RPC_CANCELLED);
+    assert_int_equal(r.messages, 5);
+    assert_int_equal(u.status, TEL_RPC_CANCELLED);
+    echo_wait(&f->echo.cancelled, 2);
+}
+
+/* A reader that stops reading stops the handler: it can send no more than its window and what the
+ * flow control of HTTP/2 holds. */
+static void test_back_pressure(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {.pause_after = 1};
+    request req = REQUEST(.repeat = 20000, .size = 1000);
+    count(f, &req, &r, 20000);
+    int before = -1;
+    int64_t until = now_ms() + 10000, still_since = now_ms();
+    while (now_ms() - still_since < 300 && now_ms() < until) {
+        tel_rpc_loop_run(f->loop, 10);
+        if (f->echo.sent != before) {
+            before = f->echo.sent;
+            still_since = now_ms();
+        }
+    }
+    assert_int_equal(r.messages, 1);
+    assert_true(f->echo.sent > 0 && f->echo.sent < 15000);
+    tel_rpc_op_more(r.op);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 20000);
+    assert_int_equal(r.status, TEL_RPC_OK);
+}
+
+/* Cancelling what is paused still ends it. */
+static void test_cancel_paused(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {.pause_after = 3};
+    request req = REQUEST(.repeat = 100000, .size = 1000);
+    count(f, &req, &r, 0);
+    int64_t until = now_ms() + 10000;
+    while (r.messages < 3 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    tel_rpc_op_cancel(r.op);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 3);
+    assert_int_equal(r.ends, 1);
+    assert_int_equal(r.status, TEL_RPC_CANCELLED);
+    echo_wait(&f->echo.cancelled, 1);
+}
+
+static void test_too_large(void **state)
+{
+    struct fixture *f = *state;
+    char *text = malloc(20001);
+    memset(text, 'a', 20000);
+    text[20000] = '\0';
+    struct echo_result r = {0}, a = {0}, s = {0};
+    request req = REQUEST(.text = text);
+    once(f, &req, &r, 0);
+    request answer = REQUEST(.size = 300000, .repeat = 1);
+    once(f, &answer, &a, 0);
+    count(f, &answer, &s, 0);
+    echo_run(f->loop);
+    assert_int_equal(r.status, TEL_RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(a.status, TEL_RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(s.status, TEL_RPC_RESOURCE_EXHAUSTED);
+    free(text);
+    struct echo_result fine = {0}; /* and the connection has survived */
+    request small = REQUEST(.text = (char *)"fine", .size = 100000);
+    once(f, &small, &fine, 0);
+    echo_run(f->loop);
+    assert_string_equal(fine.last, "fine");
+}
+
+static void test_bearer(void **state)
+{
+    struct fixture *f = *state;
+    f->echo.token = "sesame";
+    struct echo_result none = {0}, bad = {0}, good = {0}, illegal = {0};
+    request req = REQUEST(.text = (char *)"in");
+    once(f, &req, &none, 0);
+    struct tel_rpc_op *op = tel_rpc_op_new(
+        f->loop, &(struct tel_rpc_op_options){.bearer = TEL_SPAN("guess"), .user = &bad});
+    telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
+    op = tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){.bearer = TEL_SPAN("sesame"),
+                                                              .user = &good});
+    telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
+    op = tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){
+                                     .headers = &(struct tel_rpc_header){"Bad Key", TEL_SPAN("v")},
+                                     .header_count = 1,
+                                     .user = &illegal});
+    telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
+    echo_run(f->loop);
+    assert_int_equal(none.status, TEL_RPC_UNAUTHENTICATED);
+    assert_int_equal(bad.status, TEL_RPC_UNAUTHENTICATED);
+    assert_int_equal(good.messages, 1);
+    assert_string_equal(good.bearer, "sesame");
+    assert_int_equal(illegal.status, TEL_RPC_INVALID_ARGUMENT);
+}
+
+/* Two workers and a queue of four: what is beyond is refused, not queued. */
+static void test_too_busy(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r[20] = {0};
+    request req = REQUEST(.hang = 1);
+    for (int i = 0; i < 20; i++)
+        once(f, &req, &r[i], 500);
+    echo_run(f->loop);
+    int refused = 0, late = 0;
+    for (int i = 0; i < 20; i++) {
+        refused += r[i].status == TEL_RPC_RESOURCE_EXHAUSTED;
+        late += r[i].status == TEL_RPC_DEADLINE_EXCEEDED;
+    }
+    assert_int_equal(late, 6);
+    assert_int_equal(refused, 14);
+}
+
+/* ---- peers that misbehave -------------------------------------------------------------------- */
+
+/* A port where connections are taken and nothing is ever said. */
+static int silent_peer(char *address, size_t size)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(in);
+    if (bind(fd, (struct sockaddr *)&in, sizeof(in)) != 0 || listen(fd, 8) != 0 ||
+        getsockname(fd, (struct sockaddr *)&in, &len) != 0)
+        abort();
+    snprintf(address, size, "127.0.0.1:%u", ntohs(in.sin_port));
+    return fd;
+}
+
+/* 8 peers: 6 answer, one is not there, one is silent. */
+static void test_scatter(void **state)
+{
+    (void)state;
+    struct echo_server servers[6] = {0};
+    char address[8][64];
+    for (int i = 0; i < 6; i++) {
+        echo_server_start(&servers[i], NULL);
+        snprintf(address[i], sizeof(address[i]), "%s", servers[i].address);
+    }
+    int dead = silent_peer(address[6], sizeof(address[6]));
+    close(dead);
+    int silent = silent_peer(address[7], sizeof(address[7]));
+    struct tel_rpc_loop *loop = tel_rpc_loop_new();
+    struct tel_rpc_channel *channels[8];
+    struct echo_result r[8] = {0};
+    request req = REQUEST(.text = (char *)"all", .repeat = 10);
+    int64_t start = now_ms();
+    for (int i = 0; i < 8; i++) {
+        struct tel_rpc_stub stub;
+        channels[i] = echo_channel(address[i], NULL);
+        echo_stub(&stub, channels[i]);
+        telescope__test__v1__echo__count(&stub.base, &req, echo_on_message,
+                                         echo_op(loop, &r[i], 1000));
+    }
+    echo_run(loop);
+    int64_t took = now_ms() - start;
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(r[i].status, TEL_RPC_OK);
+        assert_int_equal(r[i].messages, 10);
+    }
+    assert_int_equal(r[6].status, TEL_RPC_UNAVAILABLE);
+    assert_int_equal(r[7].status, TEL_RPC_DEADLINE_EXCEEDED);
+    assert_true(took >= 990 && took < 5000);
+    tel_rpc_loop_free(loop);
+    for (int i = 0; i < 8; i++)
+        tel_rpc_channel_unref(channels[i]);
+    close(silent);
+    for (int i = 0; i < 6; i++)
+        echo_server_stop(&servers[i]);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void *drain_later(void *arg)
+{
+    struct echo_server *echo = arg;
+    echo_wait(&echo->sent, 10);
+    tel_rpc_server_stop(echo->server, 10000);
+    return NULL;
+}
+
+/* A stream that runs is finished within the grace; a new call is refused. */
+static void test_drain(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {.pause_after = 5}, late = {0};
+    request req = REQUEST(.repeat = 20000, .size = 1000);
+    pthread_t thread;
+    count(f, &req, &r, 20000);
+    assert_int_equal(pthread_create(&thread, NULL, drain_later, &f->echo), 0);
+    int64_t until = now_ms() + 10000;
+    while (r.messages < 5 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    int64_t quiet = now_ms() + 200; /* the drain begins while the stream is held */
+    while (now_ms() < quiet)
+        tel_rpc_loop_run(f->loop, 10);
+    once(f, &req, &late, 2000);
+    while (late.ends == 0 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    assert_int_equal(late.status, TEL_RPC_UNAVAILABLE);
+    tel_rpc_op_more(r.op);
+    echo_run(f->loop);
+    assert_int_equal(r.status, TEL_RPC_OK);
+    assert_int_equal(r.messages, 20000);
+    pthread_join(thread, NULL);
+}
+
+/* What does not end within the grace is cancelled. */
+static void test_drain_cancels(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0};
+    request req = REQUEST(.hang = 1);
+    once(f, &req, &r, 20000);
+    int64_t until = now_ms() + 10000;
+    while (f->echo.hanging < 1 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 5);
+    int64_t start = now_ms();
+    tel_rpc_server_stop(f->echo.server, 100);
+    assert_true(now_ms() - start < 5000);
+    echo_run(f->loop);
+    assert_true(r.status == TEL_RPC_UNAVAILABLE || r.status == TEL_RPC_CANCELLED);
+    assert_int_equal(f->echo.cancelled, 1);
+}
+
+static void test_port_in_use(void **state)
+{
+    struct fixture *f = *state;
+    struct tel_rpc_server *second;
+    struct tel_error err;
+    uint16_t port;
+    assert_int_equal(tel_rpc_server_new(
+                         &(struct tel_rpc_server_options){.listen = f->echo.address}, &second,
+                         &err),
+                     TEL_OK);
+    assert_int_not_equal(tel_rpc_server_start(second, &port, &err), TEL_OK);
+    assert_non_null(strstr(err.text, "Address already in use"));
+    tel_rpc_server_free(second);
+    assert_int_equal(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "nonsense"},
+                                        &second, &err),
+                     TEL_ERR_INVALID);
+    assert_int_equal(
+        tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "no.such.host.invalid:1"},
+                           &second, &err),
+        TEL_OK);
+    assert_int_not_equal(tel_rpc_server_start(second, &port, &err), TEL_OK);
+    tel_rpc_server_free(second);
+}
+
+/* A server that comes back on its port is found again. */
+static void test_reconnect(void **state)
+{
+    struct fixture *f = *state;
+    struct echo_result r = {0}, gone = {0}, back = {0};
+    request req = REQUEST(.text = (char *)"again");
+    once(f, &req, &r, 0);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 1);
+    char address[64];
+    snprintf(address, sizeof(address), "%s", f->echo.address);
+    echo_server_stop(&f->echo);
+    once(f, &req, &gone, 0);
+    echo_run(f->loop);
+    assert_int_equal(gone.status, TEL_RPC_UNAVAILABLE);
+    echo_server_start(&f->echo, &(struct tel_rpc_server_options){.listen = address});
+    struct tel_rpc_op *op = tel_rpc_op_new(
+        f->loop, &(struct tel_rpc_op_options){
+                     .timeout_ms = 10000, .wait_for_ready = true, .user = &back});
+    telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
+    echo_run(f->loop);
+    assert_int_equal(back.messages, 1);
+}
+
+/* ---- a loop on a thread of its own ----------------------------------------------------------- */
+
+static void *serve(void *loop)
+{
+    tel_rpc_loop_serve(loop);
+    return NULL;
+}
+
+static void test_loop_stops(void **state)
+{
+    (void)state;
+    struct tel_rpc_loop *loop = tel_rpc_loop_new();
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, serve, loop), 0);
+    for (int i = 0; i < 100; i++)
+        tel_rpc_loop_wake(loop);
+    tel_rpc_loop_stop(loop);
+    pthread_join(thread, NULL);
+    tel_rpc_loop_free(loop);
+}
+
+/* ---- the services of every server ------------------------------------------------------------ */
+
+struct health_result {
+    int status[8];
+    int count;
+    enum tel_rpc_status end;
+    bool ended;
+};
+
+static void on_health(const Grpc__Health__V1__HealthCheckResponse *msg, void *op)
+{
+    struct health_result *r = tel_rpc_op_user(op);
+    if (msg && r->count < 8) {
+        r->status[r->count++] = msg->status;
+    } else if (!msg) {
+        r->end = tel_rpc_op_status(op);
+        r->ended = true;
+    }
+}
+
+static struct tel_rpc_op *health_op(struct fixture *f, struct health_result *r)
+{
+    return tel_rpc_op_new(f->loop,
+                          &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = r});
+}
+
+static void test_health(void **state)
+{
+    struct fixture *f = *state;
+    f->echo.token = "health is not asked for it";
+    static const enum tel_rpc_kind kinds[] = {TEL_RPC_UNARY, TEL_RPC_SERVER_STREAM};
+    struct tel_rpc_stub stub;
+    tel_rpc_stub_init(&stub, &grpc__health__v1__health__descriptor, kinds, f->channel);
+    Grpc__Health__V1__HealthCheckRequest req = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    struct health_result all = {0}, echo = {0}, unknown = {0}, watch = {0};
+    grpc__health__v1__health__check(&stub.base, &req, on_health, health_op(f, &all));
+    req.service = (char *)"telescope.test.v1.Echo";
+    grpc__health__v1__health__check(&stub.base, &req, on_health, health_op(f, &echo));
+    grpc__health__v1__health__watch(&stub.base, &req, on_health, health_op(f, &watch));
+    req.service = (char *)"nobody";
+    grpc__health__v1__health__check(&stub.base, &req, on_health, health_op(f, &unknown));
+    int64_t until = now_ms() + 10000;
+    while ((all.count < 1 || echo.count < 1 || watch.count < 1 || !unknown.ended) &&
+           now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    assert_int_equal(all.status[0], 1);
+    assert_int_equal(echo.status[0], 1);
+    assert_int_equal(unknown.end, TEL_RPC_NOT_FOUND);
+    tel_rpc_server_set_health(f->echo.server, "telescope.test.v1.Echo", false);
+    while (watch.count < 2 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    tel_rpc_server_set_health(f->echo.server, "telescope.test.v1.Echo", true);
+    while (watch.count < 3 && now_ms() < until)
+        tel_rpc_loop_run(f->loop, 10);
+    tel_rpc_server_stop(f->echo.server, 5000);
+    echo_run(f->loop);
+    assert_int_equal(watch.count, 4);
+    assert_int_equal(watch.status[0], 1);
+    assert_int_equal(watch.status[1], 2);
+    assert_int_equal(watch.status[2], 1);
+    assert_int_equal(watch.status[3], 2);
+    assert_int_equal(watch.end, TEL_RPC_UNAVAILABLE);
+}
+
+struct reflection_result {
+    unsigned services, files, errors, messages;
+};
+
+static void on_reflection(const Grpc__Reflection__V1alpha__ServerReflectionResponse *msg, void *op)
+{
+    struct reflection_result *r = tel_rpc_op_user(op);
+    if (!msg)
+        return;
+    r->messages++;
+    if (msg->list_services_response &&
+        msg->message_response_case ==
+            GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE)
+        r->services = (unsigned)msg->list_services_response->n_service;
+    else if (msg->message_response_case ==
+             GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE)
+        r->files += (unsigned)msg->file_descriptor_response->n_file_descriptor_proto;
+    else
+        r->errors++;
+}
+
+static void test_reflection(void **state)
+{
+    struct fixture *f = *state;
+    static const enum tel_rpc_kind kinds[] = {TEL_RPC_BIDI};
+    struct tel_rpc_stub stub;
+    tel_rpc_stub_init(&stub, &grpc__reflection__v1alpha__server_reflection__descriptor, kinds,
+                      f->channel);
+    struct reflection_result r = {0};
+    struct tel_rpc_op *op = tel_rpc_op_new(
+        f->loop, &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = &r});
+    Grpc__Reflection__V1alpha__ServerReflectionRequest req =
+        GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__INIT;
+#define ASK(kind)                                                                                  \
+    req.message_request_case =                                                                     \
+        GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##kind
+    ASK(LIST_SERVICES);
+    req.list_services = (char *)"";
+    grpc__reflection__v1alpha__server_reflection__server_reflection_info(&stub.base, &req,
+                                                                         on_reflection, op);
+    ASK(FILE_CONTAINING_SYMBOL);
+    req.file_containing_symbol = (char *)"telescope.test.v1.Echo.Count";
+    assert_int_equal(tel_rpc_op_send(op, &req.base), TEL_OK);
+    req.file_containing_symbol = (char *)"telescope.test.v1.EchoRequest";
+    assert_int_equal(tel_rpc_op_send(op, &req.base), TEL_OK);
+    req.file_containing_symbol = (char *)"telescope.test.v1.Nothing";
+    assert_int_equal(tel_rpc_op_send(op, &req.base), TEL_OK);
+    ASK(FILE_BY_FILENAME);
+    req.file_by_filename = (char *)"echo.proto";
+    assert_int_equal(tel_rpc_op_send(op, &req.base), TEL_OK);
+    tel_rpc_op_send_end(op);
+    echo_run(f->loop);
+    assert_int_equal(r.messages, 5);
+    assert_int_equal(r.services, 3);
+    assert_int_equal(r.files, 3);
+    assert_int_equal(r.errors, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_unary, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unary_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bidi, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_client_cancels, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_back_pressure, setup_small_window, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_paused, setup_small_window, teardown),
+        cmocka_unit_test_setup_teardown(test_too_large, setup_small_window, teardown),
+        cmocka_unit_test_setup_teardown(test_bearer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_busy, setup, teardown),
+        cmocka_unit_test(test_scatter),
+        cmocka_unit_test_setup_teardown(test_drain, setup_small_window, teardown),
+        cmocka_unit_test_setup_teardown(test_drain_cancels, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_port_in_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reconnect, setup, teardown),
+        cmocka_unit_test(test_loop_stops),
+        cmocka_unit_test_setup_teardown(test_health, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reflection, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
