@@ -1,0 +1,283 @@
+/* The store as a whole: opening, what a search sees, dropping days. The design is in store.h. */
+#include "shard/store/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TEL_LOG_COMPONENT "store"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/timefmt.h"
+#include "shard/store/store_private.h"
+
+tel_code store_step(struct store *store, enum store_step step, struct tel_error *err)
+{
+    const struct store_faults *faults = store->options.faults;
+    return faults ? faults->step(faults->ctx, step, err) : TEL_OK;
+}
+
+static int compare_names(struct folder_day a, struct folder_day b)
+{
+    if (a.day != b.day)
+        return a.day < b.day ? -1 : 1;
+    return a.generation < b.generation ? -1 : a.generation > b.generation;
+}
+
+static int compare_folder_days(const void *a, const void *b)
+{
+    return compare_names(*(const struct folder_day *)a, *(const struct folder_day *)b);
+}
+
+/* Loads the days. One that cannot be opened stays on the disk, is named in answers, and later events
+ * of its date go to another folder. */
+static tel_code load_days(struct store *store, struct tel_error *err)
+{
+    struct folder_list list = {0};
+    tel_code rc = folder_scan(store->dir, &list, err);
+    for (size_t i = 0; rc == TEL_OK && i < list.dropped.len; i++)
+        rc = folder_remove(list.dropped.items[i], err);
+    if (list.days.len)
+        qsort(list.days.items, list.days.len, sizeof(*list.days.items), compare_folder_days);
+    for (size_t i = 0; rc == TEL_OK && i < list.days.len; i++) {
+        struct store_day *day = store_day_new(store, list.days.items[i]);
+        tel_vec_push(&store->days, day);
+        struct tel_error why;
+        tel_code load = store_day_load(day, &why);
+        if (load == TEL_OK)
+            continue;
+        if (load == TEL_ERR_LOCKED || load == TEL_ERR_NOSPACE) {
+            if (err)
+                *err = why;
+            rc = load;
+            break;
+        }
+        char label[FOLDER_NAME_MAX];
+        store_day_label(day, label);
+        tel_log_error("a day cannot be opened", tel_kv_str("day", label), tel_kv_error(&why));
+        if (day->damage.len == 0)
+            tel_buf_printf(&day->damage, "%s: %s", label, why.text);
+        day->broken = true;
+    }
+    folder_list_free(&list);
+    return rc;
+}
+
+tel_code store_open(const struct store_options *options, struct store **ret, struct tel_error *err)
+{
+    struct store *store = TEL_NEW(struct store);
+    store->options = *options;
+    store->dir = tel_strdup(options->dir);
+    store->options.dir = store->dir;
+    store->stats.min_time_ns = INT64_MAX;
+    store->stats.max_time_ns = INT64_MIN;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_cond_init(&store->idle, NULL);
+    tel_code rc = folder_make(store->dir, err);
+    if (rc == TEL_OK)
+        rc = store_meta_open(store, err);
+    if (rc == TEL_OK)
+        rc = load_days(store, err);
+    if (rc != TEL_OK) {
+        store_close(store);
+        return tel_error_wrap(err, rc, "store %s", options->dir);
+    }
+    tel_vec_free(&store->said);
+    *ret = store;
+    return TEL_OK;
+}
+
+/* Takes the day's segments out of the catalogue and drops the references to them. */
+static void release_segments(struct store_day *day)
+{
+    for (size_t i = 0; i < day->by_tenant.len; i++) {
+        store_segments *list = &day->by_tenant.items[i].list;
+        for (size_t j = 0; j < list->len; j++)
+            store_segment_unref(list->items[j]);
+        list->len = 0;
+    }
+    for (size_t i = 0; i < day->dead.len; i++)
+        store_segment_unref(day->dead.items[i]);
+    day->dead.len = 0;
+    for (size_t i = 0; i < day->unsure.segments.len; i++)
+        store_segment_unref(day->unsure.segments.items[i]);
+    day->unsure.segments.len = 0;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    for (size_t i = 0; i < store->dropping.len; i++)
+        tel_vec_push(&store->days, store->dropping.items[i]);
+    for (size_t i = 0; i < store->days.len; i++) {
+        struct store_day *day = store->days.items[i];
+        release_segments(day);
+        TEL_CHECK(atomic_load(&day->refs) == 1);
+        store_day_unref(day);
+    }
+    tel_vec_free(&store->days);
+    tel_vec_free(&store->dropping);
+    tel_vec_free(&store->said);
+    tel_vec_free(&store->touched);
+    tel_vec_free(&store->forgotten);
+    ldb_close(store->meta);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->idle);
+    free(store->dir);
+    free(store);
+}
+
+/* ---- what a search sees ------------------------------------------------------------------------- */
+
+static void select_list(const store_segments *list, int64_t start_ns, int64_t end_ns,
+                        store_segments *ret)
+{
+    for (size_t i = 0; i < list->len; i++) {
+        struct store_segment *s = list->items[i];
+        if (s->min_time_ns < end_ns && s->max_time_ns >= start_ns)
+            tel_vec_push(ret, store_segment_ref(s));
+    }
+}
+
+void store_select(struct store *store, const struct tel_span *tenant, int64_t start_ns,
+                  int64_t end_ns, struct store_view *ret, struct tel_buf *missing)
+{
+    int64_t first = tel_day_of(start_ns), last = tel_day_of(end_ns - (end_ns > INT64_MIN));
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->days.len; i++) {
+        struct store_day *day = store->days.items[i];
+        if (day->name.day < first || day->name.day > last)
+            continue;
+        if (day->damage.len)
+            tel_buf_printf(missing, "%s%.*s", missing->len ? "; " : "",
+                           TEL_SPAN_ARG(tel_buf_span(&day->damage)));
+        if (ret->marks.len && ret->marks.items[ret->marks.len - 1].day == day->name.day) {
+            struct store_mark *mark = &ret->marks.items[ret->marks.len - 1];
+            if (store_position_cmp(day->watermark, mark->watermark) > 0)
+                mark->watermark = day->watermark;
+        } else {
+            tel_vec_push(&ret->marks, ((struct store_mark){day->name.day, day->watermark}));
+        }
+        if (!tenant) {
+            for (size_t j = 0; j < day->by_tenant.len; j++)
+                select_list(&day->by_tenant.items[j].list, start_ns, end_ns, &ret->segments);
+            continue;
+        }
+        uint64_t *index = tel_map_get(&day->tenants, *tenant);
+        if (index)
+            select_list(&day->by_tenant.items[*index].list, start_ns, end_ns, &ret->segments);
+    }
+    pthread_mutex_unlock(&store->lock);
+}
+
+void store_view_done(struct store_view *view)
+{
+    store_segments_done(&view->segments);
+    tel_vec_free(&view->marks);
+}
+
+struct store_position store_view_mark(const struct store_view *view, int64_t day)
+{
+    size_t lo = 0, hi = view->marks.len;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (view->marks.items[mid].day < day)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < view->marks.len && view->marks.items[lo].day == day)
+        return view->marks.items[lo].watermark;
+    return (struct store_position){0, INT64_MIN};
+}
+
+struct store_position store_day_watermark(struct store *store, int64_t day)
+{
+    struct store_position ret = {0, INT64_MIN};
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->days.len; i++)
+        if (store->days.items[i]->name.day == day &&
+            store_position_cmp(store->days.items[i]->watermark, ret) > 0)
+            ret = store->days.items[i]->watermark;
+    pthread_mutex_unlock(&store->lock);
+    return ret;
+}
+
+size_t store_day_count(struct store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    size_t count = store->days.len;
+    pthread_mutex_unlock(&store->lock);
+    return count;
+}
+
+void store_stats_get(struct store *store, struct store_stats *ret)
+{
+    pthread_mutex_lock(&store->lock);
+    *ret = store->stats;
+    ret->days = store->days.len;
+    ret->broken_days = 0;
+    for (size_t i = 0; i < store->days.len; i++)
+        ret->broken_days += store->days.items[i]->damage.len > 0;
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* ---- days --------------------------------------------------------------------------------------- */
+
+/* The folder that new events of the day go to, or NULL. The lock is held. */
+struct store_day *store_day_find_live(struct store *store, int64_t day)
+{
+    for (size_t i = store->days.len; i-- > 0;) {
+        struct store_day *d = store->days.items[i];
+        if (d->name.day == day && !d->broken)
+            return d;
+    }
+    return NULL;
+}
+
+int64_t store_oldest_day(struct store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    int64_t day = store->days.len ? store->days.items[0]->name.day : INT64_MAX;
+    pthread_mutex_unlock(&store->lock);
+    return day;
+}
+
+size_t store_drop_before(struct store *store, int64_t day)
+{
+    size_t dropped = 0;
+    TEL_VEC(struct store_day *) days = {0};
+    pthread_mutex_lock(&store->lock);
+    while (dropped < store->days.len && store->days.items[dropped]->name.day < day) {
+        struct store_day *d = store->days.items[dropped++];
+        d->dropping = true;
+        for (size_t i = 0; i < d->by_tenant.len; i++) {
+            store_segments *list = &d->by_tenant.items[i].list;
+            for (size_t j = 0; j < list->len; j++) {
+                store->stats.segments--;
+                store->stats.events -= list->items[j]->rows;
+                store->stats.raw_bytes -= list->items[j]->raw_bytes;
+                store->stats.stored_bytes -= list->items[j]->stored_bytes;
+            }
+        }
+        for (size_t i = 0; i < d->dead.len; i++) {
+            store->stats.dead_segments--;
+            store->stats.dead_bytes -= d->dead.items[i]->stored_bytes;
+        }
+        tel_vec_push(&store->forgotten, d->name);
+        tel_vec_push(&store->dropping, d);
+        tel_vec_push(&days, d);
+    }
+    if (dropped)
+        memmove(store->days.items, store->days.items + dropped,
+                (store->days.len - dropped) * sizeof(*store->days.items));
+    store->days.len -= dropped;
+    /* The catalogue's references go; those of searches stay until they end. */
+    for (size_t i = 0; i < days.len; i++)
+        release_segments(days.items[i]);
+    pthread_mutex_unlock(&store->lock);
+    tel_vec_free(&days);
+    return dropped;
+}

@@ -1,0 +1,114 @@
+/* What the files of shard/store share. Lock order: the store's lock is innermost. */
+#ifndef SHARD_STORE_STORE_PRIVATE_H
+#define SHARD_STORE_STORE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "common/base/buf.h"
+#include "common/base/map.h"
+#include "shard/store/fault.h"
+#include "shard/store/folder.h"
+#include "shard/store/ldb.h"
+#include "shard/store/store.h"
+
+/* A batch is written when it has this much, so that a round of many segments stays within memory. */
+#define STORE_BATCH_BYTES (4u << 20)
+
+struct tenant_segments {
+    store_segments list;
+};
+
+/* Segments that a failed writer may or may not have written. */
+struct store_unsure {
+    struct store_position upto;
+    store_segments segments; /* the last of them carries the commit */
+};
+
+struct store_day {
+    _Atomic uint32_t refs; /* the store's, and one per segment */
+    struct store *store;
+    struct folder_day name;
+    /* The store's lock guards all of these. */
+    struct ldb *db;       /* NULL: closed */
+    unsigned users;       /* threads inside db now */
+    bool reopening;       /* wait: it is being closed */
+    uint64_t last_use;
+    bool broken;          /* cannot be opened; new events of the day go to another generation */
+    bool dropping;
+    bool loaded;
+    struct tel_buf damage; /* what is known to be wrong; empty: nothing */
+    struct store_position watermark;
+    uint64_t next_id;
+    struct tel_map tenants; /* name -> index in by_tenant */
+    TEL_VEC(struct tenant_segments) by_tenant;
+    store_segments dead; /* replaced, to be deleted: by ascending id */
+    size_t live;
+    uint64_t deleted_bytes; /* since the last compaction */
+    uint64_t unsure_merge;  /* id of a merge whose write failed; maintenance's thread only */
+    /* The owner's only, without the lock: */
+    struct store_unsure unsure;
+    TEL_VEC(uint64_t) orphans; /* ids whose keys are to be deleted with the next batch */
+};
+
+struct store_day_mark {
+    struct folder_day name;
+    struct store_position watermark;
+};
+
+struct store {
+    struct store_options options;
+    char *dir;
+    struct ldb *meta;
+    struct store_resume resume;
+    uint64_t source_seed, next_gap;
+    struct tel_hash128 expire_at; /* where the sweep over the sources stands */
+    TEL_VEC(struct store_day_mark) said;    /* from the meta store, until the days are loaded */
+    TEL_VEC(struct store_day_mark) touched; /* days committed since the last store_commit */
+    TEL_VEC(struct folder_day) forgotten;   /* days dropped since */
+    pthread_mutex_t lock;
+    pthread_cond_t idle; /* a day's users went to 0, or reopening ended */
+    TEL_VEC(struct store_day *) days; /* sorted by (day, generation) */
+    TEL_VEC(struct store_day *) dropping;
+    unsigned open_days;
+    uint64_t clock; /* of last_use */
+    struct store_stats stats; /* the counters among them */
+};
+
+tel_code store_step(struct store *store, enum store_step step, struct tel_error *err);
+char *store_day_path(const struct store_day *day);
+void store_day_label(const struct store_day *day, char out[FOLDER_NAME_MAX]);
+
+struct store_day *store_day_new(struct store *store, struct folder_day name);
+struct store_day *store_day_ref(struct store_day *day);
+void store_day_unref(struct store_day *day);
+/* Opens the LevelDB if need be and keeps it open until unpinned. Short: others may wait. */
+TEL_MUST_USE tel_code store_day_pin(struct store_day *day, struct ldb **ret,
+                                    struct tel_error *err);
+void store_day_unpin(struct store_day *day);
+/* Closes the LevelDB once nobody is inside; the next pin opens it anew. Not while pinned. */
+void store_day_close_db(struct store_day *day);
+/* Reads the catalogue. */
+TEL_MUST_USE tel_code store_day_load(struct store_day *day, struct tel_error *err);
+/* With the store's lock held. */
+void store_day_publish(struct store_day *day, struct store_segment *segment);
+bool store_day_unpublish(struct store_day *day, struct store_segment *segment);
+struct store_day *store_day_find_live(struct store *store, int64_t day);
+
+/* Deletes of all keys of the segment, into the batch. */
+TEL_MUST_USE tel_code store_delete_keys(struct ldb *db, uint64_t id, struct ldb_batch *batch,
+                                        struct tel_error *err);
+uint64_t store_day_take_id(struct store_day *day);
+void store_put_entry(struct store_day *day, const struct entry *entry, struct tel_buf *buf,
+                     struct ldb_batch *batch);
+/* Writes the batch, synced. After an error the day must be opened anew: store_day_reopen. */
+TEL_MUST_USE tel_code store_day_write(struct store_day *day, struct ldb_batch *batch,
+                                      enum store_step step, struct tel_error *err);
+void store_day_reopen(struct store_day *day);
+
+struct store_segment *store_segment_new(struct store_day *day, const struct entry *entry);
+
+tel_code store_meta_open(struct store *store, struct tel_error *err);
+/* The day's watermark as the meta store has it, while the store is being opened; or NULL. */
+const struct store_position *store_meta_mark(const struct store *store, struct folder_day name);
+
+#endif
