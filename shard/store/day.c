@@ -123,9 +123,9 @@ tel_code store_day_pin(struct store_day *day, struct ldb **ret, struct tel_error
     struct store *store = day->store;
     struct tel_error local;
     tel_code rc = TEL_OK;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     while (day->reopening)
-        pthread_cond_wait(&store->idle, &store->lock);
+        tel_cond_wait(&store->idle, &store->lock);
     if (day->broken) {
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "%s", tel_buf_cstr(&day->damage));
     } else if (!day->db) {
@@ -139,37 +139,37 @@ tel_code store_day_pin(struct store_day *day, struct ldb **ret, struct tel_error
         *ret = day->db;
         close_idle(store);
     }
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return rc;
 }
 
 void store_day_unpin(struct store_day *day)
 {
     struct store *store = day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     TEL_CHECK(day->users > 0);
     if (--day->users == 0)
-        pthread_cond_broadcast(&store->idle);
-    pthread_mutex_unlock(&store->lock);
+        tel_cond_broadcast(&store->idle);
+    tel_mutex_unlock(&store->lock);
 }
 
 void store_day_close_db(struct store_day *day)
 {
     struct store *store = day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     while (day->reopening)
-        pthread_cond_wait(&store->idle, &store->lock);
+        tel_cond_wait(&store->idle, &store->lock);
     day->reopening = true;
     while (day->users > 0)
-        pthread_cond_wait(&store->idle, &store->lock);
+        tel_cond_wait(&store->idle, &store->lock);
     if (day->db) {
         ldb_close(day->db);
         day->db = NULL;
         store->open_days--;
     }
     day->reopening = false;
-    pthread_cond_broadcast(&store->idle);
-    pthread_mutex_unlock(&store->lock);
+    tel_cond_broadcast(&store->idle);
+    tel_mutex_unlock(&store->lock);
 }
 
 /* ---- the catalogue ---------------------------------------------------------------------------- */
@@ -237,6 +237,18 @@ bool store_day_unpublish(struct store_day *day, struct store_segment *segment)
         return true;
     }
     return false;
+}
+
+void store_day_add_dead(struct store_day *day, struct store_segment *segment)
+{
+    segment->dead = true;
+    size_t at = day->dead.len;
+    tel_vec_push(&day->dead, segment);
+    for (; at > 0 && day->dead.items[at - 1]->id > segment->id; at--)
+        day->dead.items[at] = day->dead.items[at - 1];
+    day->dead.items[at] = segment;
+    day->store->stats.dead_segments++;
+    day->store->stats.dead_bytes += segment->stored_bytes;
 }
 
 struct loading {
@@ -346,7 +358,7 @@ tel_code store_day_load(struct store_day *day, struct tel_error *err)
     struct loading l = {0};
     tel_map_init(&l.replaced);
     rc = read_entries(day, db, &l, err);
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     if (rc == TEL_ERR_CORRUPT) {
         /* A block of entries is gone; the rest is served, and the loss is named. */
         char label[FOLDER_NAME_MAX];
@@ -359,7 +371,7 @@ tel_code store_day_load(struct store_day *day, struct tel_error *err)
         settle_entries(day, &l);
         day->loaded = true;
     }
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
     if (day->damage.len)
         tel_log_error("a day is damaged",
                       tel_kv_span("damage", tel_buf_span(&day->damage)));

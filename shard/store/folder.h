@@ -25,11 +25,6 @@ struct folder_day {
 void folder_day_name(char out[FOLDER_NAME_MAX], struct folder_day day);
 bool folder_day_parse(const char *name, struct folder_day *ret);
 
-/* Makes the folder and what is missing above it, and syncs what holds it. */
-TEL_MUST_USE tel_code folder_make(const char *path, struct tel_error *err);
-TEL_MUST_USE tel_code folder_sync(const char *path, struct tel_error *err);
-/* Deletes a tree; one that is not there is fine. Follows no links. */
-TEL_MUST_USE tel_code folder_remove(const char *path, struct tel_error *err);
 /* Renames dir/name to dir/dropped-name, durably, and returns the new path (to be freed). */
 TEL_MUST_USE tel_code folder_retire(const char *dir, const char *name, char **ret_path,
                                     struct tel_error *err);
@@ -41,14 +36,6 @@ struct folder_list {
 /* What stands in a partition's folder. */
 TEL_MUST_USE tel_code folder_scan(const char *dir, struct folder_list *ret, struct tel_error *err);
 void folder_list_free(struct folder_list *list);
-
-/* Takes DIR/LOCK. TEL_ERR_LOCKED if another process (or this one) has it. */
-TEL_MUST_USE tel_code folder_lock(const char *dir, int *ret_fd, struct tel_error *err);
-void folder_unlock(int fd); /* -1 is fine */
-
-/* Bytes free for us and in all on the file system of path. */
-TEL_MUST_USE tel_code folder_space(const char *path, uint64_t *ret_free, uint64_t *ret_total,
-                                   struct tel_error *err);
 
 char *folder_path(const char *dir, const char *name); /* "dir/name", to be freed */
 

@@ -11,6 +11,7 @@
 #define TEL_LOG_COMPONENT "store"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/sys/fs.h"
 #include "shard/store/store_private.h"
 
 #define COLLECT_SEGMENTS 256u
@@ -20,7 +21,7 @@
 static void take_dead(struct store_day *day, store_segments *ret, bool *ret_mark)
 {
     *ret_mark = false;
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     for (size_t i = 0; i < day->dead.len && i < COLLECT_SEGMENTS; i++) {
         struct store_segment *s = day->dead.items[i];
         if (atomic_load_explicit(&s->refs, memory_order_acquire) != 1)
@@ -30,13 +31,13 @@ static void take_dead(struct store_day *day, store_segments *ret, bool *ret_mark
         if (s->retired && store_position_cmp(s->upto, day->watermark) >= 0)
             *ret_mark = true;
     }
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
 }
 
 static void forget_dead(struct store_day *day, const store_segments *list, uint64_t *ret_bytes)
 {
     struct store *store = day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < list->len; i++) {
         TEL_CHECK(day->dead.items[i] == list->items[i]);
         day->deleted_bytes += list->items[i]->stored_bytes;
@@ -49,14 +50,14 @@ static void forget_dead(struct store_day *day, const store_segments *list, uint6
         memmove(day->dead.items, day->dead.items + list->len,
                 day->dead.len * sizeof(*day->dead.items));
     *ret_bytes = day->deleted_bytes;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
 }
 
 static void put_mark(struct store_day *day, struct ldb_batch *batch)
 {
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     struct entry e = {.kind = ENTRY_MARK, .commits = true, .upto = day->watermark};
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
     struct tel_buf buf = {0};
     e.id = store_day_take_id(day);
     store_put_entry(day, &e, &buf, batch);
@@ -72,9 +73,9 @@ static void compact(struct store_day *day, uint64_t last_id)
     struct entry_key from = entry_key_make(0, 0), to = entry_key_make(last_id + 1, 0);
     ldb_compact(db, entry_key_span(&from), entry_key_span(&to));
     store_day_unpin(day);
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     day->deleted_bytes = 0;
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
 }
 
 static tel_code collect_day(struct store_day *day, size_t *deleted, struct tel_error *err)
@@ -124,7 +125,7 @@ static tel_code delete_day(struct store *store, struct store_day *day, struct te
         return rc;
     (void)store_step(store, STORE_STEP_DROPPED, NULL);
     struct tel_error why;
-    if (folder_remove(path, &why) != TEL_OK) /* the next start tries again */
+    if (tel_fs_remove_all(tel_fs_system(), path, &why) != TEL_OK) /* the next start tries again */
         tel_log_warn("cannot delete a dropped day", tel_kv_str("path", path), tel_kv_error(&why));
     free(path);
     return TEL_OK;
@@ -133,10 +134,10 @@ static tel_code delete_day(struct store *store, struct store_day *day, struct te
 static tel_code collect_dropping(struct store *store, struct tel_error *err)
 {
     for (size_t i = 0;;) {
-        pthread_mutex_lock(&store->lock);
+        tel_mutex_lock(&store->lock);
         struct store_day *day = i < store->dropping.len ? store->dropping.items[i] : NULL;
         bool idle = day && atomic_load(&day->refs) == 1;
-        pthread_mutex_unlock(&store->lock);
+        tel_mutex_unlock(&store->lock);
         if (!day)
             return TEL_OK;
         if (!idle) {
@@ -146,9 +147,9 @@ static tel_code collect_dropping(struct store *store, struct tel_error *err)
         tel_code rc = delete_day(store, day, err);
         if (rc != TEL_OK)
             return rc;
-        pthread_mutex_lock(&store->lock);
+        tel_mutex_lock(&store->lock);
         store->dropping.items[i] = store->dropping.items[--store->dropping.len];
-        pthread_mutex_unlock(&store->lock);
+        tel_mutex_unlock(&store->lock);
         store_day_unref(day);
     }
 }
@@ -156,11 +157,11 @@ static tel_code collect_dropping(struct store *store, struct tel_error *err)
 tel_code store_collect(struct store *store, size_t *ret_deleted, struct tel_error *err)
 {
     TEL_VEC(struct store_day *) days = {0};
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < store->days.len; i++)
         if (store->days.items[i]->dead.len && !store->days.items[i]->broken)
             tel_vec_push(&days, store_day_ref(store->days.items[i]));
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     tel_code rc = TEL_OK;
     size_t deleted = 0;
     for (size_t i = 0; i < days.len; i++) {
@@ -181,19 +182,13 @@ tel_code store_retire(struct store *store, struct store_segment *segment, struct
     if (rc != TEL_OK)
         return rc;
     struct store_day *day = segment->day;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     if (segment->dead || day->dropping || !store_day_unpublish(day, segment)) {
         rc = tel_error_set(err, TEL_ERR_NOTFOUND, "the segment is deleted already");
     } else {
-        segment->dead = segment->retired = true;
-        size_t at = day->dead.len;
-        tel_vec_push(&day->dead, segment);
-        for (; at > 0 && day->dead.items[at - 1]->id > segment->id; at--)
-            day->dead.items[at] = day->dead.items[at - 1];
-        day->dead.items[at] = segment;
-        store->stats.dead_segments++;
-        store->stats.dead_bytes += segment->stored_bytes;
+        segment->retired = true;
+        store_day_add_dead(day, segment);
     }
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return rc;
 }

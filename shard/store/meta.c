@@ -184,8 +184,10 @@ static tel_code read_lists(struct store *store, struct tel_error *err)
     for (ldb_iter_seek(iter, TEL_SPAN("D")); ldb_iter_valid(iter); ldb_iter_next(iter)) {
         struct tel_span key = ldb_iter_key(iter);
         uint64_t a, b, v[2];
-        if (key.len != 17 || (key.ptr[0] != 'D' && key.ptr[0] != 'G'))
+        if (key.len == 0 || key.ptr[0] > 'G')
             break;
+        if (key.len != 17)
+            continue;
         key_parse(key, &a, &b);
         if (key.ptr[0] == 'G')
             store->next_gap = b + 1;
@@ -281,7 +283,7 @@ static void put_resume(struct ldb_batch *batch, const struct store_resume *r)
 /* Returns how many dropped days the batch tells of. */
 static size_t put_days(struct store *store, struct ldb_batch *batch)
 {
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     size_t forgotten = store->forgotten.len;
     for (size_t i = 0; i < store->touched.len; i++) {
         const struct store_day_mark *m = &store->touched.items[i];
@@ -293,7 +295,7 @@ static size_t put_days(struct store *store, struct ldb_batch *batch)
         struct meta_key key = key_day(store->forgotten.items[i]);
         ldb_batch_delete(batch, key_span(&key));
     }
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return forgotten;
 }
 
@@ -305,9 +307,9 @@ static void reopen(struct store *store)
     store->meta = NULL;
     if (open_db(store, &err) != TEL_OK)
         tel_log_error("cannot reopen the meta store", tel_kv_error(&err));
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     store->stats.reopened++;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
 }
 
 tel_code store_commit(struct store *store, const struct store_commit *commit, struct tel_error *err)
@@ -345,7 +347,7 @@ tel_code store_commit(struct store *store, const struct store_commit *commit, st
         reopen(store);
         return tel_error_wrap(err, rc, "commit of offset %" PRId64, commit->resume.position.offset);
     }
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     store->resume = commit->resume;
     store->next_gap += commit->gap_count;
     store->touched.len = 0;
@@ -353,7 +355,7 @@ tel_code store_commit(struct store *store, const struct store_commit *commit, st
     if (store->forgotten.len)
         memmove(store->forgotten.items, store->forgotten.items + forgotten,
                 store->forgotten.len * sizeof(*store->forgotten.items));
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     (void)store_step(store, STORE_STEP_META_COMMITTED, NULL);
     return TEL_OK;
 }

@@ -21,9 +21,9 @@ static tel_code damaged(struct store_segment *segment, tel_code code, const stru
     if (code != TEL_ERR_CORRUPT || atomic_exchange(&segment->damaged, true))
         return code;
     struct store *store = segment->day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     store->stats.damaged_segments++;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     tel_log_error("a segment is damaged", tel_kv_str("error", err ? err->text : ""));
     return code;
 }

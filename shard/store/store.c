@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/timefmt.h"
+#include "common/sys/fs.h"
 #include "shard/store/store_private.h"
 
 tel_code store_step(struct store *store, enum store_step step, struct tel_error *err)
@@ -37,7 +38,7 @@ static tel_code load_days(struct store *store, struct tel_error *err)
     struct folder_list list = {0};
     tel_code rc = folder_scan(store->dir, &list, err);
     for (size_t i = 0; rc == TEL_OK && i < list.dropped.len; i++)
-        rc = folder_remove(list.dropped.items[i], err);
+        rc = tel_fs_remove_all(tel_fs_system(), list.dropped.items[i], err);
     if (list.days.len)
         qsort(list.days.items, list.days.len, sizeof(*list.days.items), compare_folder_days);
     for (size_t i = 0; rc == TEL_OK && i < list.days.len; i++) {
@@ -72,9 +73,9 @@ tel_code store_open(const struct store_options *options, struct store **ret, str
     store->options.dir = store->dir;
     store->stats.min_time_ns = INT64_MAX;
     store->stats.max_time_ns = INT64_MIN;
-    pthread_mutex_init(&store->lock, NULL);
-    pthread_cond_init(&store->idle, NULL);
-    tel_code rc = folder_make(store->dir, err);
+    tel_mutex_init(&store->lock);
+    tel_cond_init(&store->idle);
+    tel_code rc = tel_fs_mkdir_all(tel_fs_system(), store->dir, err);
     if (rc == TEL_OK)
         rc = store_meta_open(store, err);
     if (rc == TEL_OK)
@@ -123,8 +124,8 @@ void store_close(struct store *store)
     tel_vec_free(&store->touched);
     tel_vec_free(&store->forgotten);
     ldb_close(store->meta);
-    pthread_mutex_destroy(&store->lock);
-    pthread_cond_destroy(&store->idle);
+    tel_mutex_done(&store->lock);
+    tel_cond_done(&store->idle);
     free(store->dir);
     free(store);
 }
@@ -145,7 +146,7 @@ void store_select(struct store *store, const struct tel_span *tenant, int64_t st
                   int64_t end_ns, struct store_view *ret, struct tel_buf *missing)
 {
     int64_t first = tel_day_of(start_ns), last = tel_day_of(end_ns - (end_ns > INT64_MIN));
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < store->days.len; i++) {
         struct store_day *day = store->days.items[i];
         if (day->name.day < first || day->name.day > last)
@@ -169,7 +170,7 @@ void store_select(struct store *store, const struct tel_span *tenant, int64_t st
         if (index)
             select_list(&day->by_tenant.items[*index].list, start_ns, end_ns, &ret->segments);
     }
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
 }
 
 void store_view_done(struct store_view *view)
@@ -196,32 +197,32 @@ struct store_position store_view_mark(const struct store_view *view, int64_t day
 struct store_position store_day_watermark(struct store *store, int64_t day)
 {
     struct store_position ret = {0, INT64_MIN};
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < store->days.len; i++)
         if (store->days.items[i]->name.day == day &&
             store_position_cmp(store->days.items[i]->watermark, ret) > 0)
             ret = store->days.items[i]->watermark;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return ret;
 }
 
 size_t store_day_count(struct store *store)
 {
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     size_t count = store->days.len;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return count;
 }
 
 void store_stats_get(struct store *store, struct store_stats *ret)
 {
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     *ret = store->stats;
     ret->days = store->days.len;
     ret->broken_days = 0;
     for (size_t i = 0; i < store->days.len; i++)
         ret->broken_days += store->days.items[i]->damage.len > 0;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
 }
 
 /* ---- days --------------------------------------------------------------------------------------- */
@@ -239,9 +240,9 @@ struct store_day *store_day_find_live(struct store *store, int64_t day)
 
 int64_t store_oldest_day(struct store *store)
 {
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     int64_t day = store->days.len ? store->days.items[0]->name.day : INT64_MAX;
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return day;
 }
 
@@ -249,7 +250,7 @@ size_t store_drop_before(struct store *store, int64_t day)
 {
     size_t dropped = 0;
     TEL_VEC(struct store_day *) days = {0};
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     while (dropped < store->days.len && store->days.items[dropped]->name.day < day) {
         struct store_day *d = store->days.items[dropped++];
         d->dropping = true;
@@ -277,7 +278,7 @@ size_t store_drop_before(struct store *store, int64_t day)
     /* The catalogue's references go; those of searches stay until they end. */
     for (size_t i = 0; i < days.len; i++)
         release_segments(days.items[i]);
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     tel_vec_free(&days);
     return dropped;
 }

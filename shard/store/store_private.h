@@ -2,10 +2,9 @@
 #ifndef SHARD_STORE_STORE_PRIVATE_H
 #define SHARD_STORE_STORE_PRIVATE_H
 
-#include <pthread.h>
-
 #include "common/base/buf.h"
 #include "common/base/map.h"
+#include "common/sys/thread.h"
 #include "shard/store/fault.h"
 #include "shard/store/folder.h"
 #include "shard/store/ldb.h"
@@ -65,8 +64,8 @@ struct store {
     TEL_VEC(struct store_day_mark) said;    /* from the meta store, until the days are loaded */
     TEL_VEC(struct store_day_mark) touched; /* days committed since the last store_commit */
     TEL_VEC(struct folder_day) forgotten;   /* days dropped since */
-    pthread_mutex_t lock;
-    pthread_cond_t idle; /* a day's users went to 0, or reopening ended */
+    struct tel_mutex lock;
+    struct tel_cond idle; /* a day's users went to 0, or reopening ended */
     TEL_VEC(struct store_day *) days; /* sorted by (day, generation) */
     TEL_VEC(struct store_day *) dropping;
     unsigned open_days;
@@ -92,6 +91,8 @@ TEL_MUST_USE tel_code store_day_load(struct store_day *day, struct tel_error *er
 /* With the store's lock held. */
 void store_day_publish(struct store_day *day, struct store_segment *segment);
 bool store_day_unpublish(struct store_day *day, struct store_segment *segment);
+/* Takes over the catalogue's reference. */
+void store_day_add_dead(struct store_day *day, struct store_segment *segment);
 struct store_day *store_day_find_live(struct store *store, int64_t day);
 
 /* Deletes of all keys of the segment, into the batch. */

@@ -56,9 +56,9 @@ tel_code store_delete_keys(struct ldb *db, uint64_t id, struct ldb_batch *batch,
 
 uint64_t store_day_take_id(struct store_day *day)
 {
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     uint64_t id = day->next_id++;
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
     return id;
 }
 
@@ -113,16 +113,16 @@ tel_code store_day_write(struct store_day *day, struct ldb_batch *batch, enum st
 void store_day_reopen(struct store_day *day)
 {
     store_day_close_db(day);
-    pthread_mutex_lock(&day->store->lock);
+    tel_mutex_lock(&day->store->lock);
     day->store->stats.reopened++;
-    pthread_mutex_unlock(&day->store->lock);
+    tel_mutex_unlock(&day->store->lock);
 }
 
 /* Publishes segments and the watermark that they bring. Takes the list's references. */
 static void publish(struct store_day *day, store_segments *segments, struct store_position upto)
 {
     struct store *store = day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < segments->len; i++) {
         if (day->dropping)
             store_segment_unref(segments->items[i]);
@@ -133,7 +133,7 @@ static void publish(struct store_day *day, store_segments *segments, struct stor
     if (store_position_cmp(upto, day->watermark) > 0)
         day->watermark = upto;
     tel_vec_push(&store->touched, ((struct store_day_mark){day->name, upto}));
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
 }
 
 /* Finds out whether the failed writer's commit is on the disk. */
@@ -181,7 +181,7 @@ static tel_code settle_unsure(struct store_day *day, struct tel_error *err)
 
 static struct store_day *find_or_make(struct store *store, int64_t day)
 {
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&store->lock);
     struct store_day *d = store_day_find_live(store, day);
     if (!d) {
         struct folder_day name = {day, 0};
@@ -202,7 +202,7 @@ static struct store_day *find_or_make(struct store *store, int64_t day)
         store->days.items[at] = d;
     }
     store_day_ref(d);
-    pthread_mutex_unlock(&store->lock);
+    tel_mutex_unlock(&store->lock);
     return d;
 }
 
@@ -319,9 +319,9 @@ tel_code store_writer_commit(struct store_writer *w, struct tel_error *err)
         batch_written(w);
         (void)store_step(store, STORE_STEP_DAY_COMMITTED, NULL);
         publish(w->day, &w->segments, w->upto);
-        pthread_mutex_lock(&store->lock);
+        tel_mutex_lock(&store->lock);
         store->stats.written_bytes += w->bytes;
-        pthread_mutex_unlock(&store->lock);
+        tel_mutex_unlock(&store->lock);
     } else {
         writer_failed(w);
     }
@@ -367,35 +367,30 @@ static void entry_of_inputs(struct entry *e, struct store_segment *const *inputs
     qsort(e->replaces, count, sizeof(*e->replaces), compare_ids);
 }
 
-/* Puts merged in the inputs' place, or says that one of them is gone. Takes merged. */
-static tel_code exchange(struct store_day *day, struct store_segment *const *inputs, size_t count,
-                         struct store_segment *merged, struct tel_error *err)
+/* Only maintenance deletes, and it is what runs here: the answer holds until the merge is done. */
+static bool any_gone(struct store_day *day, struct store_segment *const *inputs, size_t count)
 {
-    struct store *store = day->store;
-    pthread_mutex_lock(&store->lock);
+    tel_mutex_lock(&day->store->lock);
     bool gone = day->dropping;
     for (size_t i = 0; i < count; i++)
         gone = gone || inputs[i]->dead;
-    if (gone) {
-        pthread_mutex_unlock(&store->lock);
-        return tel_error_set(err, TEL_ERR_NOTFOUND, "a segment was deleted while it was merged");
-    }
+    tel_mutex_unlock(&day->store->lock);
+    return gone;
+}
+
+/* Puts merged in the inputs' place. */
+static void exchange(struct store_day *day, struct store_segment *const *inputs, size_t count,
+                     struct store_segment *merged)
+{
+    struct store *store = day->store;
+    tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < count; i++) {
-        struct store_segment *s = inputs[i];
-        TEL_CHECK(store_day_unpublish(day, s));
-        s->dead = true;
-        size_t at = day->dead.len;
-        tel_vec_push(&day->dead, s);
-        for (; at > 0 && day->dead.items[at - 1]->id > s->id; at--)
-            day->dead.items[at] = day->dead.items[at - 1];
-        day->dead.items[at] = s;
-        store->stats.dead_segments++;
-        store->stats.dead_bytes += s->stored_bytes;
+        TEL_CHECK(store_day_unpublish(day, inputs[i]));
+        store_day_add_dead(day, inputs[i]);
     }
     store_day_publish(day, merged);
     store->stats.merged_bytes += merged->stored_bytes;
-    pthread_mutex_unlock(&store->lock);
-    return TEL_OK;
+    tel_mutex_unlock(&store->lock);
 }
 
 /* If an earlier merge failed, the disk may hold its segment; then the next start takes that for the
@@ -419,6 +414,8 @@ tel_code store_replace(struct store *store, struct store_segment *const *inputs,
 {
     TEL_CHECK(count > 0);
     struct store_day *day = inputs[0]->day;
+    if (any_gone(day, inputs, count))
+        return tel_error_set(err, TEL_ERR_NOTFOUND, "a segment was deleted meanwhile");
     struct ldb_batch *batch = ldb_batch_new();
     struct tel_buf buf = {0};
     tel_code rc = put_unsure_merge(day, batch, err);
@@ -437,13 +434,11 @@ tel_code store_replace(struct store *store, struct store_segment *const *inputs,
     day->unsure_merge = 0;
     if (rc == TEL_OK) {
         (void)store_step(store, STORE_STEP_MERGED, NULL);
-        rc = exchange(day, inputs, count, merged, err);
-    }
-    if (rc == TEL_OK)
-        merged = NULL;
-    else
+        exchange(day, inputs, count, merged);
+    } else {
         day->unsure_merge = e.id;
-    store_segment_unref(merged);
+        store_segment_unref(merged);
+    }
     entry_done(&e);
     tel_buf_free(&buf);
     ldb_batch_free(batch);

@@ -1,0 +1,71 @@
+/*
+ * A shard server as a library: partitions of the log, indexed into a data folder and searched. The
+ * program telescope-shard puts a gRPC service in front of it; standalone calls shard_search itself.
+ *
+ *     transport ─> per partition: an owner thread (ingest/) ─> store/ <─ maintenance thread
+ *                                                              │
+ *     shard_search ─> memory chunks and segments (query/) ─────┘
+ *
+ * Threads: shard_server_new, _stop and _free belong to one thread; shard_search and the status
+ * functions may be called by any number of threads between new and free.
+ */
+#ifndef SHARD_SHARD_H
+#define SHARD_SHARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+struct tel_transport;
+struct tel_metrics;
+struct tel_dead_letter;
+struct shard_server;
+struct store_faults;
+
+enum shard_policy { SHARD_KEEP, SHARD_DROP, SHARD_CLAMP };
+
+struct shard_options {
+    const char *dir; /* the data folder; locked against a second process */
+    const char *node; /* this server's name, for status */
+    const uint32_t *partitions;
+    size_t partition_count;
+    const struct tel_clock *clock;      /* NULL: the machine's */
+    struct tel_metrics *metrics;        /* NULL: none */
+    struct tel_dead_letter *dead_letter; /* where undecodable messages go; NULL: counted only */
+
+    uint64_t memory_bytes;      /* for events not yet in segments, all partitions; 0: 128 MiB */
+    uint64_t cache_bytes;       /* for open segments, kept between searches; 0: 64 MiB */
+    uint64_t query_memory_bytes; /* a search's own limit; 0: 256 MiB */
+    uint64_t segment_rows;      /* flush when a tenant's day has so many; 0: 131,072 */
+    uint32_t flush_interval_ms; /* flush events of this age; 0: 10 s */
+    uint32_t flush_interval_max_ms; /* the same when segments would come out tiny; 0: 60 s */
+    uint32_t chunk_interval_ms; /* events are visible after at most this; 0: 100 ms */
+    unsigned workers;           /* threads of a search; 0: as many as CPUs, at most 4 */
+
+    uint32_t retention_days;    /* by event time; 0: for ever */
+    uint64_t retention_bytes;   /* of the store, oldest first; 0: no limit */
+    uint64_t disk_reserve_bytes; /* consumption pauses below so much free space; 0: 1 GiB or 5 %,
+                                  * whichever is less; UINT64_MAX: never */
+    uint32_t future_limit_s;    /* events further ahead of the log's own clock; 0: 2 days */
+    enum shard_policy future_policy; /* SHARD_CLAMP: they get the log's time and keep their own as
+                                      * the field original_time */
+    uint32_t source_ttl_days;   /* positions of sources not seen so long are forgotten; 0: 30 */
+    const struct store_faults *faults; /* NULL outside tests */
+};
+
+/* Opens the folder and starts all threads. The transport outlives the server. */
+TEL_MUST_USE tel_code shard_server_new(const struct shard_options *options,
+                                       struct tel_transport *transport, struct shard_server **ret,
+                                       struct tel_error *err);
+/* Flushes what is in memory, as far as grace_ms allows, and stops the threads. Searches fail from now
+ * on. What was not flushed is read again at the next start. */
+void shard_server_stop(struct shard_server *server, uint32_t grace_ms);
+/* Stops first if need be. NULL is fine. */
+void shard_server_free(struct shard_server *server);
+
+/* Whether every partition has caught up with the log as it was found at the start: readiness. */
+bool shard_server_ready(const struct shard_server *server);
+
+#endif
