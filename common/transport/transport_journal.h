@@ -1,13 +1,19 @@
-/* The transport over journals, one per partition: DIR/p0, DIR/p1, ... The queue of standalone. */
+/*
+ * The transport over journals, one per partition: DIR/p0, DIR/p1, ... The queue of standalone.
+ *
+ * Trimming: a partition's journal keeps what its consumers have not released, so a partition that
+ * nobody consumes fills up to its budget and then refuses (TEL_ERR_AGAIN).
+ */
 #ifndef TEL_TRANSPORT_JOURNAL_H
 #define TEL_TRANSPORT_JOURNAL_H
 
 #include "common/transport/transport.h"
 
 struct tel_fs;
+struct tel_journal_stats;
 
 struct tel_transport_journal_options {
-    const struct tel_fs *fs;
+    struct tel_fs *fs;        /* NULL: the machine's */
     const char *dir;          /* made if it is not there; locked against a second process */
     uint32_t partitions;      /* fixed when the folder is made; a differing number is refused later */
     uint64_t partition_bytes; /* byte budget of each partition's journal; 0: 1 GiB */
@@ -17,5 +23,9 @@ struct tel_transport_journal_options {
 TEL_MUST_USE tel_code
 tel_transport_journal_new(const struct tel_transport_journal_options *options,
                           struct tel_transport **ret, struct tel_error *err);
+
+/* Of one partition's journal; any thread. t was made by tel_transport_journal_new. */
+void tel_transport_journal_stats(struct tel_transport *t, uint32_t partition,
+                                 struct tel_journal_stats *ret);
 
 #endif
