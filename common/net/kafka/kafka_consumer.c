@@ -1,0 +1,411 @@
+/*
+ * Consumers over librdkafka's simple consumer: no group, no rebalance, each partition started and
+ * stopped by itself, all of a reader's partitions over the same broker connections.
+ *
+ * States of a consumer:
+ *
+ *     reading ── offset out of range ──► gap ── seek ──► reading
+ *        │ all brokers are down
+ *        └──► down: each poll says so, and asks for the log's bounds until a broker answers
+ *
+ * librdkafka runs with auto.offset.reset=error. It then says "out of range" once and stops fetching;
+ * the bounds that the caller needs are asked for in the polls that follow.
+ */
+#include "common/net/kafka/kafka_consumer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+#define TEL_LOG_COMPONENT "kafka"
+#include "common/base/log.h"
+#include "common/net/kafka/kafka_internal.h"
+
+enum {
+    POLL_MAX = 256,
+    FETCH_BYTES_DEFAULT = 16 << 20,
+    FETCH_BYTES_ONCE = 2 << 20, /* of one partition in one answer */
+    BOUNDS_TIMEOUT_MS = 2000,
+    COMMIT_INTERVAL_S = 5
+};
+
+struct tel_kafka_reader {
+    rd_kafka_t *rk;
+    bool commits; /* has a group.id */
+    _Atomic bool down;
+    pthread_mutex_t lock; /* consumers */
+    TEL_VEC(struct tel_kafka_consumer *) consumers;
+};
+
+struct tel_kafka_consumer {
+    struct tel_kafka_reader *reader;
+    rd_kafka_topic_t *topic;
+    rd_kafka_queue_t *queue; /* NULL while stopped */
+    int32_t partition;
+    int64_t next;    /* behind the last message handed out */
+    int64_t end;     /* where the end of the log was seen, -1 */
+    int64_t low;     /* as last asked for, -1 */
+    bool gap;
+    struct tel_error error; /* to be told by the next poll; code TEL_OK: none */
+    int64_t committed_ns, probed_ns;
+    rd_kafka_message_t *raw[POLL_MAX];
+    size_t raw_count;
+    struct tel_kafka_message messages[POLL_MAX];
+};
+
+/* ---- reader -------------------------------------------------------------------------------- */
+
+static void on_error(rd_kafka_t *rk, int e, const char *reason, void *opaque)
+{
+    struct tel_kafka_reader *r = opaque;
+    (void)rk;
+    if (e == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        atomic_store(&r->down, true);
+    tel_log_warn("Kafka consumer", tel_kv_str("error", rd_kafka_err2name(e)),
+                 tel_kv_str("reason", reason));
+}
+
+tel_code tel_kafka_reader_new(const struct tel_kafka_reader_options *o,
+                              struct tel_kafka_reader **ret, struct tel_error *err)
+{
+    char kbytes[16], once[16];
+    uint64_t bytes = o->fetch_bytes ? o->fetch_bytes : FETCH_BYTES_DEFAULT;
+    snprintf(kbytes, sizeof kbytes, "%llu",
+             (unsigned long long)TEL_MIN(TEL_MAX(bytes >> 10, 64u), 2000000u));
+    snprintf(once, sizeof once, "%llu",
+             (unsigned long long)TEL_MIN(TEL_MAX(bytes, 65536u), FETCH_BYTES_ONCE));
+    const char *const set[] = {
+        "auto.offset.reset", "error", "enable.auto.commit", "false",
+        "enable.auto.offset.store", "false", "enable.partition.eof", "true",
+        "allow.auto.create.topics", "false", "check.crcs", "true",
+        "fetch.min.bytes", "1", "fetch.wait.max.ms", "100", "fetch.error.backoff.ms", "100",
+        "queued.max.messages.kbytes", kbytes, "fetch.message.max.bytes", once,
+        NULL};
+    rd_kafka_conf_t *conf;
+    tel_code rc = tel_kafka_conf(&o->client, set, &conf, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct tel_kafka_reader *r = TEL_NEW(struct tel_kafka_reader);
+    r->commits = tel_kafka_property(&o->client, "group.id") != NULL;
+    rd_kafka_conf_set_opaque(conf, r);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rc = tel_kafka_handle(RD_KAFKA_CONSUMER, conf, &r->rk, err);
+    if (rc != TEL_OK) {
+        free(r);
+        return rc;
+    }
+    pthread_mutex_init(&r->lock, NULL);
+    *ret = r;
+    return TEL_OK;
+}
+
+void tel_kafka_reader_free(struct tel_kafka_reader *r)
+{
+    if (!r)
+        return;
+    TEL_CHECK(r->consumers.len == 0);
+    rd_kafka_destroy(r->rk);
+    tel_vec_free(&r->consumers);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+tel_code tel_kafka_reader_partitions(struct tel_kafka_reader *r, const char *topic, int timeout_ms,
+                                     uint32_t *ret, struct tel_error *err)
+{
+    const struct rd_kafka_metadata *md;
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(r->rk, topic, NULL);
+    if (!rkt)
+        return tel_kafka_error(err, rd_kafka_last_error(), NULL, "topic %s", topic);
+    rd_kafka_poll(r->rk, 0);
+    rd_kafka_resp_err_t e = rd_kafka_metadata(r->rk, 0, rkt, &md, timeout_ms);
+    rd_kafka_topic_destroy(rkt);
+    if (e != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return tel_kafka_error(err, e, NULL, "partitions of topic %s", topic);
+    rd_kafka_resp_err_t te = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    uint32_t count = md->topic_cnt == 1 ? (uint32_t)md->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(md);
+    if (te == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || te == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
+        tel_code rc = tel_error_set(err, TEL_ERR_NOTFOUND, "topic %s is not there", topic);
+        if (err)
+            err->retriable = true;
+        return rc;
+    }
+    if (te != RD_KAFKA_RESP_ERR_NO_ERROR || count == 0)
+        return tel_kafka_error(err, te ? te : RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, NULL,
+                               "partitions of topic %s", topic);
+    *ret = count;
+    return TEL_OK;
+}
+
+tel_code tel_kafka_reader_bounds(struct tel_kafka_reader *r, const char *topic, uint32_t partition,
+                                 int timeout_ms, int64_t *ret_low, int64_t *ret_high,
+                                 struct tel_error *err)
+{
+    int64_t low, high;
+    rd_kafka_resp_err_t e = rd_kafka_query_watermark_offsets(r->rk, topic, (int32_t)partition, &low,
+                                                             &high, timeout_ms);
+    if (e != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return tel_kafka_error(err, e, NULL, "bounds of %s/%u", topic, partition);
+    atomic_store(&r->down, false);
+    *ret_low = low;
+    *ret_high = high;
+    return TEL_OK;
+}
+
+/* ---- starting and stopping a partition -------------------------------------------------------- */
+
+static const char *topic_name(const struct tel_kafka_consumer *c)
+{
+    return rd_kafka_topic_name(c->topic);
+}
+
+static tel_code start(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(c->reader->rk);
+    if (rd_kafka_consume_start_queue(c->topic, c->partition, offset, queue) != 0) {
+        rd_kafka_resp_err_t e = rd_kafka_last_error();
+        rd_kafka_queue_destroy(queue);
+        return tel_kafka_error(err, e, NULL, "reading %s/%d from offset %lld", topic_name(c),
+                               (int)c->partition, (long long)offset);
+    }
+    c->queue = queue;
+    c->next = offset;
+    c->end = -1;
+    c->gap = false;
+    c->error.code = TEL_OK;
+    return TEL_OK;
+}
+
+static void drop_messages(struct tel_kafka_consumer *c)
+{
+    for (size_t i = 0; i < c->raw_count; i++)
+        rd_kafka_message_destroy(c->raw[i]);
+    c->raw_count = 0;
+}
+
+static void stop(struct tel_kafka_consumer *c)
+{
+    drop_messages(c);
+    if (!c->queue)
+        return;
+    rd_kafka_consume_stop(c->topic, c->partition);
+    rd_kafka_queue_destroy(c->queue);
+    c->queue = NULL;
+}
+
+/* Takes the partition for c unless another consumer of the reader has it. */
+static bool enlist(struct tel_kafka_reader *r, struct tel_kafka_consumer *c)
+{
+    bool is_free = true;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->consumers.len; i++)
+        is_free = is_free && (r->consumers.items[i]->partition != c->partition ||
+                              strcmp(topic_name(r->consumers.items[i]), topic_name(c)) != 0);
+    if (is_free)
+        tel_vec_push(&r->consumers, c);
+    pthread_mutex_unlock(&r->lock);
+    return is_free;
+}
+
+static void delist(struct tel_kafka_reader *r, const struct tel_kafka_consumer *c)
+{
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->consumers.len; i++) {
+        if (r->consumers.items[i] == c) {
+            r->consumers.items[i] = r->consumers.items[--r->consumers.len];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+tel_code tel_kafka_consumer_new(struct tel_kafka_reader *r, const char *topic, uint32_t partition,
+                                int64_t offset, struct tel_kafka_consumer **ret,
+                                struct tel_error *err)
+{
+    if (offset < 0 || partition > INT32_MAX)
+        return tel_error_set(err, TEL_ERR_INVALID, "reading %s/%u from offset %lld", topic, partition,
+                             (long long)offset);
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(r->rk, topic, NULL);
+    if (!rkt)
+        return tel_kafka_error(err, rd_kafka_last_error(), NULL, "topic %s", topic);
+    struct tel_kafka_consumer *c = TEL_NEW(struct tel_kafka_consumer);
+    c->reader = r;
+    c->topic = rkt;
+    c->partition = (int32_t)partition;
+    c->low = -1;
+    tel_code rc;
+    if (!enlist(r, c)) {
+        rd_kafka_topic_destroy(rkt);
+        free(c);
+        return tel_error_set(err, TEL_ERR_EXISTS, "%s/%u has a consumer already", topic, partition);
+    }
+    rc = start(c, offset, err);
+    if (rc != TEL_OK) {
+        tel_kafka_consumer_free(c);
+        return rc;
+    }
+    *ret = c;
+    return TEL_OK;
+}
+
+void tel_kafka_consumer_free(struct tel_kafka_consumer *c)
+{
+    if (!c)
+        return;
+    stop(c);
+    delist(c->reader, c);
+    rd_kafka_topic_destroy(c->topic);
+    free(c);
+}
+
+tel_code tel_kafka_consumer_seek(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
+{
+    if (offset < 0)
+        return tel_error_set(err, TEL_ERR_INVALID, "offset %lld", (long long)offset);
+    stop(c);
+    return start(c, offset, err);
+}
+
+/* ---- polling ------------------------------------------------------------------------------- */
+
+static tel_code ask_bounds(struct tel_kafka_consumer *c, int timeout_ms, int64_t *ret_high,
+                           struct tel_error *err)
+{
+    int64_t low;
+    tel_code rc = tel_kafka_reader_bounds(c->reader, topic_name(c), (uint32_t)c->partition,
+                                          timeout_ms, &low, ret_high, err);
+    if (rc == TEL_OK)
+        c->low = low;
+    return rc;
+}
+
+static tel_code tell_gap(struct tel_kafka_consumer *c, int timeout_ms, int64_t *ret_gap_to,
+                         struct tel_error *err)
+{
+    int64_t high;
+    tel_code rc = ask_bounds(c, TEL_MAX(timeout_ms, BOUNDS_TIMEOUT_MS), &high, err);
+    if (rc != TEL_OK)
+        return tel_error_wrap(err, rc, "offset %lld is out of range", (long long)c->next);
+    if (c->next >= c->low && c->next <= high) /* a broker that was behind its peers: try again */
+        return tel_kafka_consumer_seek(c, c->next, err);
+    *ret_gap_to = c->low;
+    return tel_error_set(err, TEL_ERR_GAP,
+                         "offset %lld of %s/%d is not in the log, which has [%lld, %lld)",
+                         (long long)c->next, topic_name(c), (int)c->partition, (long long)c->low,
+                         (long long)high);
+}
+
+/* Sorts one thing from the queue: a message, the end of the log, or an error. */
+static void sort_out(struct tel_kafka_consumer *c, rd_kafka_message_t *m)
+{
+    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= c->next) {
+        rd_kafka_timestamp_type_t type;
+        int64_t ms = rd_kafka_message_timestamp(m, &type);
+        c->messages[c->raw_count] = (struct tel_kafka_message){
+            .offset = m->offset,
+            .timestamp_ns = ms < 0 ? 0 : ms * TEL_NS_PER_MS,
+            .key = tel_span_make(m->key, m->key_len),
+            .value = tel_span_make(m->payload, m->len)};
+        c->raw[c->raw_count++] = m;
+        c->next = m->offset + 1;
+        return;
+    }
+    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        c->end = m->offset;
+    } else if (tel_kafka_code(m->err) == TEL_ERR_GAP) {
+        c->gap = true;
+    } else if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR && c->error.code == TEL_OK) {
+        tel_kafka_error(&c->error, m->err, NULL, "reading %s/%d at offset %lld", topic_name(c),
+                        (int)c->partition, (long long)c->next);
+        /* Whatever the broker says of a partition, it may say otherwise when it was mended. */
+        c->error.retriable = true;
+    }
+    rd_kafka_message_destroy(m);
+}
+
+static void take(struct tel_kafka_consumer *c, int timeout_ms, size_t max)
+{
+    rd_kafka_message_t *got[POLL_MAX];
+    /* librdkafka waits until it has all that it was asked for: ask for one, then for what is there. */
+    ssize_t n = rd_kafka_consume_batch_queue(c->queue, timeout_ms, got, 1);
+    if (n == 1 && max > 1) {
+        ssize_t more = rd_kafka_consume_batch_queue(c->queue, 0, got + 1, max - 1);
+        n += more > 0 ? more : 0;
+    }
+    for (ssize_t i = 0; i < n; i++)
+        sort_out(c, got[i]);
+}
+
+/* Nothing came while all brokers were down: says so, and finds out once a second whether they are. */
+static tel_code tell_down(struct tel_kafka_consumer *c, struct tel_error *err)
+{
+    int64_t now = tel_mono_ns(tel_clock_system()), high;
+    if (now - c->probed_ns > TEL_NS_PER_S) {
+        c->probed_ns = now;
+        if (ask_bounds(c, 100, &high, NULL) == TEL_OK)
+            return TEL_OK;
+    }
+    return tel_error_set(err, TEL_ERR_UNAVAILABLE, "reading %s/%d: no broker answers", topic_name(c),
+                         (int)c->partition);
+}
+
+tel_code tel_kafka_consumer_poll(struct tel_kafka_consumer *c, int timeout_ms, size_t max,
+                                 const struct tel_kafka_message **ret, size_t *ret_count,
+                                 int64_t *ret_gap_to, struct tel_error *err)
+{
+    drop_messages(c);
+    if (!c->queue) /* a seek failed */
+        return tel_error_set(err, TEL_ERR_UNAVAILABLE, "%s/%d is stopped; seek", topic_name(c),
+                             (int)c->partition);
+    rd_kafka_poll(c->reader->rk, 0);
+    if (!c->gap && c->error.code == TEL_OK)
+        take(c, timeout_ms, TEL_MAX(TEL_MIN(max, (size_t)POLL_MAX), 1u));
+    tel_code rc = TEL_OK;
+    if (c->raw_count > 0) {
+        atomic_store(&c->reader->down, false);
+    } else if (c->gap) {
+        rc = tell_gap(c, timeout_ms, ret_gap_to, err);
+    } else if (c->error.code != TEL_OK) {
+        rc = c->error.code;
+        if (err)
+            *err = c->error;
+        c->error.code = TEL_OK;
+    } else if (atomic_load(&c->reader->down)) {
+        rc = tell_down(c, err);
+    }
+    if (rc != TEL_OK)
+        return rc;
+    *ret = c->messages;
+    *ret_count = c->raw_count;
+    return TEL_OK;
+}
+
+void tel_kafka_consumer_watermarks(const struct tel_kafka_consumer *c, int64_t *ret_low,
+                                   int64_t *ret_high)
+{
+    int64_t low = -1, high = -1;
+    rd_kafka_get_watermark_offsets(c->reader->rk, topic_name(c), c->partition, &low, &high);
+    *ret_low = TEL_MAX(low, c->low);
+    *ret_high = high < 0 ? -1 : high;
+    if (high >= 0 && c->end == high && c->next <= high)
+        *ret_high = c->next;
+}
+
+void tel_kafka_consumer_release(struct tel_kafka_consumer *c, int64_t offset)
+{
+    int64_t now = tel_mono_ns(tel_clock_system());
+    if (!c->reader->commits || now - c->committed_ns < COMMIT_INTERVAL_S * TEL_NS_PER_S)
+        return;
+    c->committed_ns = now;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic_name(c), c->partition)->offset = offset;
+    rd_kafka_commit(c->reader->rk, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+}
