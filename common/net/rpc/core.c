@@ -10,7 +10,7 @@
 #include "common/base/log.h"
 
 #ifdef RPC_TSAN
-/* What libgrpc and the abseil below it do between themselves is not ours to check, and cannot be
+/* What libgrpc and the libraries below it do between themselves is not ours to check, and cannot be
  * while they are not instrumented. */
 const char *__tsan_default_suppressions(void);
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
@@ -18,7 +18,11 @@ __attribute__((visibility("default"))) const char *__tsan_default_suppressions(v
     return "called_from_lib:libgrpc.so\n"
            "called_from_lib:libgpr.so\n"
            "race:libgrpc.so\n"
-           "race:libgpr.so\n";
+           "race:libgpr.so\n"
+           "race:libabsl_\n"
+           "race:libupb.so\n"
+           "race:libssl.so\n"
+           "race:libcrypto.so\n";
 }
 #endif
 

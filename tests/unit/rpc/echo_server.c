@@ -114,10 +114,11 @@ static void echo_chat(Telescope__Test__V1__Echo_Service *self, const request *re
 static enum tel_rpc_status echo_authorize(void *ctx, struct tel_rpc_call *call)
 {
     struct echo_server *echo = ctx;
-    if (!echo->token)
+    const char *token = echo->token;
+    if (!token)
         return TEL_RPC_OK;
-    return tel_span_eq_cstr(tel_rpc_call_bearer(call), echo->token) ? TEL_RPC_OK
-                                                                    : TEL_RPC_UNAUTHENTICATED;
+    return tel_span_eq_cstr(tel_rpc_call_bearer(call), token) ? TEL_RPC_OK
+                                                              : TEL_RPC_UNAUTHENTICATED;
 }
 
 static void echo_observe(void *ctx, const struct tel_rpc_stats *stats)

@@ -15,7 +15,7 @@ struct echo_server {
     struct tel_rpc_workers *workers;
     uint16_t port;
     char address[64];
-    const char *token; /* required as bearer when not NULL */
+    const char *_Atomic token; /* required as bearer when not NULL */
     _Atomic int hanging, cancelled, observed, ok, sent;
 };
 
