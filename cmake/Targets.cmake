@@ -66,3 +66,31 @@ function(tel_fuzz name)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 180)
 endfunction()
+
+# The Python of the tests: build/venv of this checkout, shared by all presets, made by a ctest fixture.
+set(TEL_PYTHON ${CMAKE_SOURCE_DIR}/build/venv/bin/python)
+
+# tel_pytest(NAME FILE test_x.py [LABELS integration] [TIMEOUT s] [FIXTURES kafka ...] [ENV A=b ...] [ARGS ...]):
+# one Python test file, one ctest entry.
+function(tel_pytest name)
+  cmake_parse_arguments(A "" "FILE;TIMEOUT" "LABELS;FIXTURES;ENV;ARGS" ${ARGN})
+  if(NOT A_LABELS)
+    set(A_LABELS integration)
+  endif()
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  cmake_path(ABSOLUTE_PATH A_FILE BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE file)
+  add_test(NAME ${name} COMMAND ${TEL_PYTHON} -B -m pytest -q -s -p no:cacheprovider ${file} ${A_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT}
+    FIXTURES_REQUIRED "venv;${A_FIXTURES}"
+    ENVIRONMENT "TEL_BUILD_DIR=${CMAKE_BINARY_DIR};TEL_KAFKA_DIR=${CMAKE_BINARY_DIR}/kafka;${A_ENV}")
+endfunction()
+
+# tel_kafka_test(NAME ...): as tel_test, for a program that wants a real broker; it finds its address
+# in the file that TEL_KAFKA_BOOTSTRAP_FILE names.
+function(tel_kafka_test name)
+  tel_test(${name} ${ARGN})
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED kafka
+    ENVIRONMENT "TEL_KAFKA_BOOTSTRAP_FILE=${CMAKE_BINARY_DIR}/kafka/bootstrap")
+endfunction()

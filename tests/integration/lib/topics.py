@@ -1,0 +1,53 @@
+"""Topics, made and read with confluent-kafka: a client that is not ours."""
+import uuid
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+
+def new_topic_name(prefix="logs"):
+    return f"{prefix}.{uuid.uuid4().hex[:12]}"
+
+
+def create_topic(bootstrap, name, partitions=4, replication=1, **config):
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    settings = {k.replace("_", "."): str(v) for k, v in config.items()}
+    topic = NewTopic(name, partitions, replication, config=settings)
+    admin.create_topics([topic], operation_timeout=30)[name].result(60)
+    return name
+
+
+def delete_topic(bootstrap, name):
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([name], operation_timeout=30)[name].result(60)
+
+
+def read_topic(bootstrap, name, partitions, timeout=30.0):
+    """Every message of the topic up to its ends as they are now: a list of confluent_kafka messages a
+    partition, in offset order."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader." + uuid.uuid4().hex,
+                         "enable.auto.commit": False, "auto.offset.reset": "error",
+                         "fetch.message.max.bytes": 4 << 20})
+    out = []
+    try:
+        for p in range(partitions):
+            tp = TopicPartition(name, p)
+            low, high = consumer.get_watermark_offsets(tp, timeout=timeout)
+            messages = []
+            if high > low:
+                tp.offset = low
+                consumer.assign([tp])
+                while not messages or messages[-1].offset() < high - 1:
+                    m = consumer.poll(timeout)
+                    if m is None:
+                        raise AssertionError(f"{name}/{p} stopped at {len(messages)} of {high - low} messages")
+                    if m.error():
+                        if m.error().code() == KafkaError._PARTITION_EOF:
+                            break
+                        raise AssertionError(str(m.error()))
+                    messages.append(m)
+                consumer.unassign()
+            out.append(messages)
+    finally:
+        consumer.close()
+    return out
