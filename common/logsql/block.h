@@ -15,6 +15,7 @@
 #include "common/base/arena.h"
 #include "common/base/error.h"
 #include "common/base/span.h"
+#include "common/base/timefmt.h"
 
 /* Where an event stands. Answers are ordered by time, then partition, offset, index, so that
  * paging is exact. */
@@ -33,6 +34,9 @@ int tel_row_key_cmp(const struct tel_row_key *a, const struct tel_row_key *b);
 #define TEL_FIELD_STREAM    "_stream"
 #define TEL_FIELD_STREAM_ID "_stream_id"
 
+/* values NULL: the column is _time, made from the keys when somebody wants its text
+ * (tel_column_value). A block shows exactly its columns: rows without a _time column have keys for
+ * their order only. */
 struct tel_column {
     struct tel_span name;
     const struct tel_span *values; /* rows of them */
@@ -66,6 +70,43 @@ struct tel_block_source_ops {
     tel_code (*names)(struct tel_block_source *src, const struct tel_span **ret_names,
                       size_t *ret_count, struct tel_error *err);
 };
+
+/* The text of a value; times are written to `text`. */
+struct tel_span tel_column_value(const struct tel_block *block, const struct tel_column *column,
+                                 size_t row, char text[TEL_TIME_TEXT_MAX]);
+
+/* The values of a column as text, those of _time made in arena; NULL when the block has no such
+ * column. */
+const struct tel_span *tel_block_values(const struct tel_block *block, struct tel_span name,
+                                        struct tel_arena *arena);
+
+/* A row as a JSON object of its non-empty fields. False, with nothing added, if all are empty: such
+ * rows are not shown. */
+struct tel_buf;
+bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, size_t row);
+
+/* A block as a source, for filters behind pipes; lives as long as both. Its keys are those of the
+ * block if its _time is made from them. */
+struct tel_block_view {
+    struct tel_block_source source;
+    const struct tel_block *block;
+};
+void tel_block_view_init(struct tel_block_view *view, const struct tel_block *block,
+                         struct tel_arena *arena);
+
+/* The rows of a source as a block, with those columns that `fields` has (_time included); rows whose
+ * bit is unset are left out if bitmap is not NULL. Lives as long as the source and arena. */
+struct tel_fields;
+TEL_MUST_USE tel_code tel_block_from_source(struct tel_block_source *src, const uint64_t *bitmap,
+                                            const struct tel_fields *fields,
+                                            struct tel_arena *arena, struct tel_block *ret,
+                                            struct tel_error *err);
+/* The rows of a block whose bits are set. */
+void tel_block_select(const struct tel_block *block, const uint64_t *bitmap, struct tel_arena *arena,
+                      struct tel_block *ret);
+size_t tel_bitmap_count(const uint64_t *bitmap, size_t rows);
+/* All bits of the first `rows` set, the rest zero. */
+void tel_bitmap_fill(uint64_t *bitmap, size_t rows);
 
 /* Bitmaps over rows: (rows + 63) / 64 words, unused bits zero. */
 #define TEL_BITMAP_WORDS(rows) (((rows) + 63) / 64)

@@ -1,0 +1,16 @@
+/* The operations of every pipe, as pipes.def lists them. */
+#ifndef TEL_LOGSQL_PIPES_H
+#define TEL_LOGSQL_PIPES_H
+
+#include "common/logsql/pipe.h"
+
+#define TEL_PIPE(symbol, where, names) extern const struct tel_pipe_ops tel_pipe_##symbol;
+#include "common/logsql/pipes.def"
+#undef TEL_PIPE
+
+/* N of limit and offset. */
+uint64_t tel_pipe_limit_count(const struct tel_pipe *pipe);
+/* The one field that a pipe of that kind leaves (tel_pipe_single_field). */
+bool tel_pipe_fields_single(const struct tel_pipe *pipe, struct tel_span *ret);
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * See regex.h. Most expressions in logs hold a literal; it is searched first (words.h), so that
+ * PCRE2's machine code runs only on texts that have it.
+ */
+#include "common/logsql/regex.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <pthread.h>
+
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+#include "common/logsql/words.h"
+
+#define PATTERN_BYTES_MAX 65536u
+#define MATCH_LIMIT       2000000u
+#define JIT_STACK_MAX     (512u << 10)
+
+struct tel_regex {
+    pcre2_code *code;
+    struct tel_buf literal;
+    bool is_literal, jit, anchored;
+    size_t groups;
+    struct tel_span names[TEL_REGEX_GROUPS_MAX];
+};
+
+/* ---- scratch memory of a thread --------------------------------------------------------------- */
+
+struct scratch {
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+};
+
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void scratch_free(void *ptr)
+{
+    struct scratch *s = ptr;
+    if (!s)
+        return;
+    pcre2_match_data_free(s->data);
+    pcre2_match_context_free(s->context);
+    pcre2_jit_stack_free(s->stack);
+    free(s);
+}
+
+static void scratch_make_key(void)
+{
+    TEL_CHECK(pthread_key_create(&scratch_key, scratch_free) == 0);
+}
+
+static struct scratch *scratch_get(void)
+{
+    pthread_once(&scratch_once, scratch_make_key);
+    struct scratch *s = pthread_getspecific(scratch_key);
+    if (s)
+        return s;
+    s = TEL_NEW(struct scratch);
+    s->data = pcre2_match_data_create(TEL_REGEX_GROUPS_MAX, NULL);
+    s->context = pcre2_match_context_create(NULL);
+    TEL_CHECK(s->data && s->context);
+    pcre2_set_match_limit(s->context, MATCH_LIMIT);
+    pcre2_set_depth_limit(s->context, MATCH_LIMIT);
+    s->stack = pcre2_jit_stack_create(32u << 10, JIT_STACK_MAX, NULL);
+    if (s->stack)
+        pcre2_jit_stack_assign(s->context, NULL, s->stack);
+    pthread_setspecific(scratch_key, s);
+    return s;
+}
+
+/* ---- the literal that a match must hold ------------------------------------------------------- */
+
+static bool is_special(char c)
+{
+    return c && strchr("\\^$.|?*+()[]{}", c);
+}
+
+/* The length of a class, group or escape that starts at p[i], as far as finding literals needs it;
+ * SIZE_MAX when it is too much for that. */
+static size_t skip_atom(struct tel_span p, size_t i)
+{
+    if (p.ptr[i] == '\\')
+        return i + 2 <= p.len && strchr("dDsSwWbB", p.ptr[i + 1]) ? i + 2 : SIZE_MAX;
+    if (p.ptr[i] == '[') {
+        size_t j = i + 1;
+        j += j < p.len && p.ptr[j] == '^';
+        j += j < p.len && p.ptr[j] == ']';
+        for (; j < p.len && p.ptr[j] != ']'; j++) {
+            if (p.ptr[j] == '[')
+                return SIZE_MAX; /* [:alpha:] and such */
+            j += p.ptr[j] == '\\';
+        }
+        return j < p.len ? j + 1 : SIZE_MAX;
+    }
+    if (p.ptr[i] == '(') {
+        if (i + 1 < p.len && p.ptr[i + 1] == '?' &&
+            !(i + 2 < p.len && (p.ptr[i + 2] == ':' || p.ptr[i + 2] == 'P')))
+            return SIZE_MAX; /* flags and assertions */
+        for (size_t j = i + 1, depth = 1; j < p.len; j++) {
+            if (p.ptr[j] == '\\')
+                j++;
+            else if (p.ptr[j] == '[')
+                return SIZE_MAX;
+            else if (p.ptr[j] == '(')
+                depth++;
+            else if (p.ptr[j] == ')' && --depth == 0)
+                return j + 1;
+        }
+        return SIZE_MAX;
+    }
+    return i + 1;
+}
+
+/* Finds the longest run of plain bytes that stands unconditionally in the expression. What is not
+ * understood ends the search with nothing found, which is always right. */
+static void find_literal(struct tel_regex *re, struct tel_span p)
+{
+    struct tel_buf run = {0}, best = {0};
+    bool whole = p.len > 0;
+    size_t i = 0;
+    while (i < p.len) {
+        char c = p.ptr[i];
+        size_t next = i + 1;
+        bool plain = !is_special(c);
+        if (c == '\\' && i + 1 < p.len && (is_special(p.ptr[i + 1]) || strchr("/-\"' :=,;&%#@!<>_~`", p.ptr[i + 1])) &&
+            p.ptr[i + 1]) {
+            plain = true;
+            c = p.ptr[i + 1];
+            next = i + 2;
+        } else if (!plain) {
+            whole = false;
+            next = c == '|' ? SIZE_MAX : skip_atom(p, i);
+            if (next == SIZE_MAX) {
+                tel_buf_free(&run);
+                tel_buf_free(&best);
+                return;
+            }
+        }
+        bool optional = next < p.len && p.ptr[next] && strchr("?*{", p.ptr[next]);
+        bool repeated = next < p.len && p.ptr[next] == '+';
+        if (plain && !optional) {
+            tel_buf_add_char(&run, c);
+        }
+        if (!plain || optional || repeated) {
+            /* A byte of a longer character that is optional takes its first bytes with it. */
+            while (plain && optional && run.len && (c & 0xc0) == 0x80) {
+                c = run.ptr[--run.len];
+            }
+            if (run.len > best.len) {
+                tel_buf_clear(&best);
+                tel_buf_add(&best, run.ptr, run.len);
+            }
+            tel_buf_clear(&run);
+            whole = whole && plain && !optional && !repeated;
+        }
+        if (optional || repeated) {
+            if (p.ptr[next] == '{') {
+                const char *close = memchr(p.ptr + next, '}', p.len - next);
+                next = close ? (size_t)(close - p.ptr) + 1 : p.len;
+            } else {
+                next++;
+            }
+            next += next < p.len && (p.ptr[next] == '?' || p.ptr[next] == '+');
+        }
+        i = next;
+    }
+    if (run.len > best.len) {
+        tel_buf_clear(&best);
+        tel_buf_add(&best, run.ptr, run.len);
+    }
+    tel_buf_free(&run);
+    re->literal = best;
+    re->is_literal = whole && !re->anchored;
+}
+
+/* ---- compiling and matching ------------------------------------------------------------------- */
+
+static void find_groups(struct tel_regex *re)
+{
+    uint32_t count = 0, names = 0, entry = 0;
+    PCRE2_SPTR table = NULL;
+    pcre2_pattern_info(re->code, PCRE2_INFO_CAPTURECOUNT, &count);
+    pcre2_pattern_info(re->code, PCRE2_INFO_NAMECOUNT, &names);
+    pcre2_pattern_info(re->code, PCRE2_INFO_NAMEENTRYSIZE, &entry);
+    pcre2_pattern_info(re->code, PCRE2_INFO_NAMETABLE, &table);
+    re->groups = TEL_MIN(count, TEL_REGEX_GROUPS_MAX - 1u);
+    for (uint32_t i = 0; i < names; i++, table += entry) {
+        size_t number = (size_t)table[0] << 8 | table[1];
+        if (number < TEL_REGEX_GROUPS_MAX)
+            re->names[number] = tel_span_cstr((const char *)table + 2);
+    }
+}
+
+tel_code tel_regex_new(struct tel_span pattern, bool anchored, struct tel_regex **ret,
+                       size_t *ret_offset, struct tel_error *err)
+{
+    if (ret_offset)
+        *ret_offset = 0;
+    if (pattern.len > PATTERN_BYTES_MAX)
+        return tel_error_set(err, TEL_ERR_LIMIT,
+                             "a regular expression of %zu bytes, at most %u are taken", pattern.len,
+                             PATTERN_BYTES_MAX);
+    uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
+                       PCRE2_NEVER_BACKSLASH_C;
+    if (anchored)
+        options |= PCRE2_ANCHORED | PCRE2_ENDANCHORED;
+    int code;
+    PCRE2_SIZE offset;
+    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len,
+                                         options, &code, &offset, NULL);
+    if (!compiled) {
+        char text[128];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
+        if (ret_offset)
+            *ret_offset = offset;
+        return tel_error_set(err, TEL_ERR_PARSE, "bad regular expression: %s at its byte %zu", text,
+                             (size_t)offset);
+    }
+    struct tel_regex *re = TEL_NEW(struct tel_regex);
+    re->code = compiled;
+    re->anchored = anchored;
+    re->jit = pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == 0;
+    find_groups(re);
+    find_literal(re, pattern);
+    *ret = re;
+    return TEL_OK;
+}
+
+void tel_regex_free(struct tel_regex *re)
+{
+    if (!re)
+        return;
+    pcre2_code_free(re->code);
+    tel_buf_free(&re->literal);
+    free(re);
+}
+
+/* > 0: matched, 0: not, < 0: an error of PCRE2. */
+static int run(const struct tel_regex *re, struct tel_span text, size_t from, struct scratch *s)
+{
+    PCRE2_SPTR subject = (PCRE2_SPTR)(text.ptr ? text.ptr : "");
+    int rc = re->jit ? pcre2_jit_match(re->code, subject, text.len, from, 0, s->data, s->context)
+                     : pcre2_match(re->code, subject, text.len, from, 0, s->data, s->context);
+    if (rc == PCRE2_ERROR_NOMATCH)
+        return 0;
+    return rc == 0 ? TEL_REGEX_GROUPS_MAX : rc; /* 0: more groups than there is room for */
+}
+
+static tel_code run_error(int rc, struct tel_error *err)
+{
+    char text[128];
+    pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof text);
+    return tel_error_set(err, TEL_ERR_LIMIT, "a regular expression needs too many steps on one value (%s)",
+                         text);
+}
+
+tel_code tel_regex_match(const struct tel_regex *re, struct tel_span text, bool *ret,
+                         struct tel_error *err)
+{
+    if (re->literal.len && tel_words_find_bytes(text, tel_buf_span(&re->literal), 0) == SIZE_MAX) {
+        *ret = false;
+        return TEL_OK;
+    }
+    if (re->is_literal) {
+        *ret = true;
+        return TEL_OK;
+    }
+    int rc = run(re, text, 0, scratch_get());
+    if (rc < 0)
+        return run_error(rc, err);
+    *ret = rc > 0;
+    return TEL_OK;
+}
+
+tel_code tel_regex_exec(const struct tel_regex *re, struct tel_span text, size_t from,
+                        struct tel_span ret_spans[TEL_REGEX_GROUPS_MAX], size_t *ret_count,
+                        struct tel_error *err)
+{
+    struct scratch *s = scratch_get();
+    int rc = run(re, text, from, s);
+    if (rc < 0)
+        return run_error(rc, err);
+    *ret_count = 0;
+    if (rc == 0)
+        return TEL_OK;
+    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->data);
+    for (size_t i = 0; i <= re->groups; i++) {
+        bool set = i < (size_t)rc && at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
+        ret_spans[i] = set ? tel_span_slice(text, at[2 * i], at[2 * i + 1]) : (struct tel_span){0};
+    }
+    *ret_count = re->groups + 1;
+    return TEL_OK;
+}
+
+size_t tel_regex_group_count(const struct tel_regex *re)
+{
+    return re->groups;
+}
+
+struct tel_span tel_regex_group_name(const struct tel_regex *re, size_t group)
+{
+    return group < TEL_REGEX_GROUPS_MAX ? re->names[group] : (struct tel_span){0};
+}
+
+struct tel_span tel_regex_literal(const struct tel_regex *re)
+{
+    return tel_buf_span(&re->literal);
+}
+
+bool tel_regex_is_literal(const struct tel_regex *re)
+{
+    return re->is_literal;
+}
