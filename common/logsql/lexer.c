@@ -38,7 +38,7 @@ static bool escape(const char **p, const char *end, char out[4], size_t *ret_len
         return false;
     char c = **p;
     const char *at = c ? strchr(names, c) : NULL;
-    uint32_t v;
+    uint32_t v = 0;
     *ret_len = 1;
     if (at) {
         (*p)++;
