@@ -1,56 +1,24 @@
 /*
- * The builder: events are serialised as they come; finish puts them in the order of their keys and
- * cuts them into blocks, each one section, packed with zstd.
+ * Building, first half: events are cut into template and holes as they come, while their bytes are
+ * in the cache; nothing but the body's text and the places of its holes is kept. finish.c makes
+ * columns of them.
  */
 #include <stdlib.h>
 
-#include "common/base/buf.h"
-#include "common/base/map.h"
-#include "common/base/varint.h"
-#include "common/base/vec.h"
-#include "shard/segment/compress.h"
-#include "shard/segment/format.h"
-#include "shard/segment/segment.h"
-
-#define BLOCK_BYTES (1u << 20)
-
-struct record {
-    struct tel_row_key key;
-    size_t start, len;
-};
-
-struct segment_builder {
-    struct tel_buf text;
-    struct tel_buf streams;
-    struct tel_map stream_numbers;
-    uint64_t raw_bytes;
-    TEL_VEC(struct record) records;
-    struct compressor *compressor;
-    struct tel_buf out;
-    TEL_VEC(struct segment_section) sections;
-    TEL_VEC(size_t) ends;
-};
-
-struct segment_learnt {
-    int unused;
-};
-
-struct segment_learnt *segment_learnt_new(void)
-{
-    return TEL_NEW(struct segment_learnt);
-}
-
-void segment_learnt_free(struct segment_learnt *learnt)
-{
-    free(learnt);
-}
+#include "shard/segment/builder.h"
 
 struct segment_builder *segment_builder_new(struct segment_learnt *learnt)
 {
-    (void)learnt;
     struct segment_builder *b = TEL_NEW(struct segment_builder);
+    b->learnt = learnt;
+    b->splitter = tel_malloc(sizeof(*b->splitter));
+    tel_arena_init(&b->arena, 0);
     tel_map_init(&b->stream_numbers);
-    b->compressor = compressor_new();
+    tel_map_init(&b->family_numbers);
+    tel_map_init(&b->key_numbers);
+    stream_writer_init(&b->out);
+    column_writer_init(&b->columns, &b->out);
+    ids_writer_init(&b->ids);
     return b;
 }
 
@@ -58,153 +26,207 @@ void segment_builder_free(struct segment_builder *b)
 {
     if (!b)
         return;
+    free(b->splitter);
     tel_buf_free(&b->text);
-    tel_buf_free(&b->streams);
+    tel_vec_free(&b->rows);
+    tel_vec_free(&b->holes);
+    tel_arena_free(&b->arena);
+    tel_buf_free(&b->stream_labels);
     tel_map_free(&b->stream_numbers);
-    tel_vec_free(&b->records);
-    compressor_free(b->compressor);
-    tel_buf_free(&b->out);
+    tel_vec_free(&b->streams);
+    tel_map_free(&b->family_numbers);
+    tel_vec_free(&b->families);
+    tel_vec_free(&b->local);
+    tel_vec_free(&b->templates);
+    tel_map_free(&b->key_numbers);
+    tel_vec_free(&b->attributes);
+    column_writer_done(&b->columns);
+    stream_writer_done(&b->out);
+    ids_writer_done(&b->ids);
+    tel_buf_free(&b->nodes);
+    tel_buf_free(&b->directory);
+    tel_buf_free(&b->head);
+    tel_vec_free(&b->order);
+    tel_vec_free(&b->place);
+    tel_vec_free(&b->by_template);
+    tel_vec_free(&b->family_row);
+    tel_vec_free(&b->column_rows);
+    tel_vec_free(&b->numbers);
+    tel_vec_free(&b->values);
     tel_vec_free(&b->sections);
-    tel_vec_free(&b->ends);
     free(b);
-}
-
-static void put_varint(struct tel_buf *buf, uint64_t v)
-{
-    tel_buf_reserve(buf, TEL_VARINT_MAX);
-    buf->len += tel_varint_put(buf->ptr + buf->len, v);
-}
-
-static void put_span(struct tel_buf *buf, struct tel_span s)
-{
-    put_varint(buf, s.len);
-    tel_buf_add_span(buf, s);
-}
-
-uint32_t segment_builder_stream(struct segment_builder *b, const struct tel_field *labels,
-                                uint32_t label_count)
-{
-    size_t start = b->streams.len;
-    put_varint(&b->streams, label_count);
-    for (uint32_t i = 0; i < label_count; i++) {
-        put_span(&b->streams, labels[i].name);
-        put_span(&b->streams, labels[i].value);
-    }
-    bool fresh;
-    uint32_t next = (uint32_t)b->stream_numbers.len;
-    uint64_t *number = tel_map_put(
-        &b->stream_numbers, tel_span_make(b->streams.ptr + start, b->streams.len - start), &fresh);
-    if (fresh)
-        *number = next;
-    else
-        b->streams.len = start;
-    return (uint32_t)*number;
-}
-
-void segment_builder_add(struct segment_builder *b, const struct tel_row_key *key, uint32_t stream,
-                         const struct tel_event *event)
-{
-    struct record r = {*key, b->text.len, 0};
-    struct tel_buf *t = &b->text;
-    put_varint(t, tel_zigzag(key->time_ns));
-    put_varint(t, key->partition);
-    put_varint(t, tel_zigzag(key->offset));
-    put_varint(t, key->index);
-    put_varint(t, stream);
-    put_varint(t, event->severity);
-    put_span(t, event->body);
-    put_span(t, event->trace_id);
-    put_span(t, event->span_id);
-    put_varint(t, event->attribute_count);
-    for (uint32_t i = 0; i < event->attribute_count; i++) {
-        put_span(t, event->attributes[i].name);
-        put_span(t, event->attributes[i].value);
-        b->raw_bytes += event->attributes[i].name.len + event->attributes[i].value.len;
-    }
-    r.len = t->len - r.start;
-    b->raw_bytes += event->body.len;
-    tel_vec_push(&b->records, r);
-}
-
-uint64_t segment_builder_rows(const struct segment_builder *b)
-{
-    return b->records.len;
-}
-
-static int record_cmp(const void *a, const void *b)
-{
-    return tel_row_key_cmp(&((const struct record *)a)->key, &((const struct record *)b)->key);
-}
-
-static void end_section(struct segment_builder *b)
-{
-    tel_vec_push(&b->ends, b->out.len);
-}
-
-static void pack_blocks(struct segment_builder *b, int level, struct tel_buf *head)
-{
-    struct tel_buf block = {0};
-    size_t rows = 0;
-    for (size_t i = 0; i < b->records.len; i++) {
-        const struct record *r = &b->records.items[i];
-        tel_buf_add(&block, b->text.ptr + r->start, r->len);
-        rows++;
-        if (block.len < BLOCK_BYTES && i + 1 < b->records.len)
-            continue;
-        put_varint(head, rows);
-        put_varint(head, block.len);
-        compressor_add(b->compressor, level, tel_buf_span(&block), &b->out);
-        end_section(b);
-        rows = 0;
-        tel_buf_clear(&block);
-    }
-    tel_buf_free(&block);
-}
-
-tel_code segment_builder_finish(struct segment_builder *b, int compression,
-                                struct segment_image *ret, struct tel_error *err)
-{
-    if (b->records.len == 0)
-        return tel_error_set(err, TEL_ERR_INVALID, "a segment without events");
-    qsort(b->records.items, b->records.len, sizeof(*b->records.items), record_cmp);
-    int64_t min = b->records.items[0].key.time_ns;
-    int64_t max = b->records.items[b->records.len - 1].key.time_ns;
-    struct tel_buf head = {0}, blocks = {0};
-    pack_blocks(b, compression, &blocks);
-    tel_buf_add_le64(&head, SEGMENT_MAGIC);
-    put_varint(&head, b->records.len);
-    put_varint(&head, b->raw_bytes);
-    put_varint(&head, tel_zigzag(min));
-    put_varint(&head, tel_zigzag(max));
-    put_varint(&head, b->stream_numbers.len);
-    tel_buf_add(&head, b->streams.ptr, b->streams.len);
-    put_varint(&head, b->ends.len);
-    tel_buf_add(&head, blocks.ptr, blocks.len);
-    tel_buf_add(&b->out, head.ptr, head.len);
-    end_section(b);
-    tel_buf_free(&head);
-    tel_buf_free(&blocks);
-    size_t start = 0, count = b->ends.len;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t id = i + 1 == count ? SEGMENT_SECTION_HEAD : (uint32_t)i + 1;
-        tel_vec_push(&b->sections,
-                     ((struct segment_section){
-                         id, tel_span_make(b->out.ptr + start, b->ends.items[i] - start)}));
-        start = b->ends.items[i];
-    }
-    *ret = (struct segment_image){b->sections.items, count, b->records.len, b->raw_bytes, start,
-                                  min, max};
-    return TEL_OK;
 }
 
 void segment_builder_reset(struct segment_builder *b)
 {
     tel_buf_clear(&b->text);
-    tel_buf_clear(&b->streams);
+    tel_vec_clear(&b->rows);
+    tel_vec_clear(&b->holes);
+    tel_arena_reset(&b->arena);
+    tel_buf_clear(&b->stream_labels);
     tel_map_clear(&b->stream_numbers);
-    tel_vec_clear(&b->records);
-    tel_buf_clear(&b->out);
+    tel_vec_clear(&b->streams);
+    tel_map_clear(&b->family_numbers);
+    tel_vec_clear(&b->families);
+    tel_vec_clear(&b->local);
+    tel_vec_clear(&b->templates);
+    tel_map_clear(&b->key_numbers);
+    tel_vec_clear(&b->attributes);
     tel_vec_clear(&b->sections);
-    tel_vec_clear(&b->ends);
     b->raw_bytes = 0;
+}
+
+static uint32_t family_of(struct segment_builder *b, uint32_t learnt)
+{
+    bool fresh;
+    uint64_t *number =
+        tel_map_put(&b->family_numbers, tel_span_make(&learnt, sizeof(learnt)), &fresh);
+    if (fresh) {
+        *number = b->families.len;
+        tel_vec_push(&b->families, ((struct built_family){.learnt = learnt}));
+    }
+    return (uint32_t)*number;
+}
+
+uint32_t segment_builder_stream(struct segment_builder *b, const struct tel_field *labels,
+                                uint32_t label_count)
+{
+    size_t start = b->stream_labels.len;
+    put_varint(&b->stream_labels, label_count);
+    for (uint32_t i = 0; i < label_count; i++) {
+        put_span(&b->stream_labels, labels[i].name);
+        put_span(&b->stream_labels, labels[i].value);
+    }
+    bool fresh;
+    uint64_t *number = tel_map_put(
+        &b->stream_numbers,
+        tel_span_make(b->stream_labels.ptr + start, b->stream_labels.len - start), &fresh);
+    if (!fresh) {
+        b->stream_labels.len = start;
+        return (uint32_t)*number;
+    }
+    *number = b->streams.len;
+    uint32_t family = family_of(b, learnt_family(b->learnt, labels, label_count));
+    struct built_stream stream = {family, b->families.items[family].streams++, 0};
+    tel_vec_push(&b->streams, stream);
+    return (uint32_t)b->streams.len - 1;
+}
+
+/* Copies bytes behind the text; their place in it. */
+static uint32_t keep_text(struct segment_builder *b, struct tel_span s)
+{
+    size_t at = b->text.len;
+    TEL_CHECK(s.len < UINT32_MAX - SPLIT_SLACK - at); /* segment_builder_full was not heeded */
+    tel_buf_reserve(&b->text, s.len + SPLIT_SLACK);
+    if (s.len)
+        memcpy(b->text.ptr + at, s.ptr, s.len);
+    b->text.len += s.len;
+    return (uint32_t)at;
+}
+
+/* This segment's number of a learnt template. */
+static uint32_t template_here(struct segment_builder *b, uint32_t learnt, uint32_t family)
+{
+    uint64_t generation = learnt_generation(b->learnt);
+    if (generation != b->generation) {
+        b->generation = generation;
+        tel_vec_clear(&b->local);
+    }
+    if (learnt >= b->local.len) {
+        size_t want = learnt + 1u + learnt / 2;
+        tel_vec_reserve(&b->local, want);
+        memset(b->local.items + b->local.len, 0, (want - b->local.len) * sizeof(uint32_t));
+        b->local.len = want;
+    }
+    uint32_t number = b->local.items[learnt];
+    if (number)
+        return number - 1;
+    if (b->families.items[family].templates >= TEMPLATES_PER_FAMILY)
+        return NO_TEMPLATE;
+    b->families.items[family].templates++;
+    const struct learnt_template *t = learnt_template(b->learnt, learnt);
+    tel_vec_push(&b->templates,
+                 ((struct built_template){.skeleton = tel_arena_copy(&b->arena, t->skeleton),
+                                          .family = family,
+                                          .hole_count = t->hole_count}));
+    b->local.items[learnt] = (uint32_t)b->templates.len;
+    return (uint32_t)b->templates.len - 1;
+}
+
+static void split_body(struct segment_builder *b, struct built_row *row)
+{
+    struct tel_span body = tel_span_make(b->text.ptr + row->body, row->body_len);
+    uint32_t family = b->streams.items[row->stream].family;
+    struct splitter *sp = b->splitter;
+    row->template_number = NO_TEMPLATE;
+    if (!splitter_run(sp, body))
+        return;
+    uint32_t learnt = learnt_match(b->learnt, b->families.items[family].learnt, sp, body);
+    if (learnt == LEARNT_NONE)
+        return;
+    row->template_number = template_here(b, learnt, family);
+    if (row->template_number == NO_TEMPLATE)
+        return;
+    b->templates.items[row->template_number].rows++;
+    row->first_hole = (uint32_t)b->holes.len;
+    tel_vec_reserve(&b->holes, b->holes.len + sp->hole_count);
+    struct hole *out = b->holes.items + b->holes.len;
+    for (size_t i = 0; i < sp->hole_count; i++)
+        out[i] = (struct hole){row->body + sp->holes[i].start, sp->holes[i].len};
+    b->holes.len += sp->hole_count;
+}
+
+static void add_attribute(struct segment_builder *b, char kind, struct tel_span name,
+                          struct tel_span value)
+{
+    if (value.len == 0)
+        return;
+    char small[TEL_NAME_BYTES_MAX + 1];
+    TEL_CHECK(name.len <= TEL_NAME_BYTES_MAX);
+    small[0] = kind;
+    if (name.len)
+        memcpy(small + 1, name.ptr, name.len);
+    bool fresh;
+    uint64_t *key = tel_map_put(&b->key_numbers, tel_span_make(small, name.len + 1), &fresh);
+    if (fresh)
+        *key = b->key_numbers.len - 1;
+    tel_vec_push(&b->attributes,
+                 ((struct built_attribute){(uint32_t)b->rows.len, (uint32_t)*key,
+                                           keep_text(b, value), (uint32_t)value.len}));
+    b->raw_bytes += name.len + value.len;
+}
+
+void segment_builder_add(struct segment_builder *b, const struct tel_row_key *key, uint32_t stream,
+                         const struct tel_event *event)
+{
+    TEL_CHECK(stream < b->streams.len);
+    struct built_row row = {.key = *key,
+                            .stream = stream,
+                            .body = keep_text(b, event->body),
+                            .body_len = (uint32_t)event->body.len,
+                            .severity = event->severity};
+    split_body(b, &row);
+    for (uint32_t i = 0; i < event->attribute_count; i++)
+        add_attribute(b, SEGMENT_ATTRIBUTE, event->attributes[i].name, event->attributes[i].value);
+    add_attribute(b, SEGMENT_TRACE_ID, tel_span_make("", 0), event->trace_id);
+    add_attribute(b, SEGMENT_SPAN_ID, tel_span_make("", 0), event->span_id);
+    b->raw_bytes += event->body.len;
+    tel_vec_push(&b->rows, row);
+}
+
+uint64_t segment_builder_rows(const struct segment_builder *b)
+{
+    return b->rows.len;
+}
+
+uint64_t segment_builder_bytes(const struct segment_builder *b)
+{
+    return b->text.len + b->rows.len * sizeof(struct built_row) +
+           b->holes.len * sizeof(struct hole) +
+           b->attributes.len * sizeof(struct built_attribute);
+}
+
+bool segment_builder_full(const struct segment_builder *b)
+{
+    return b->rows.len >= SEGMENT_ROWS_MAX / 4 || b->text.len >= 256u << 20;
 }

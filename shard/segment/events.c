@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/hash.h"
 #include "common/base/map.h"
+#include "common/logsql/filter.h"
 
 struct events_source {
     struct tel_block_source base;
@@ -27,15 +28,10 @@ void segment_stream_init(struct segment_stream *stream, const struct tel_field *
                          uint32_t label_count, struct tel_arena *arena)
 {
     struct tel_buf text = {0};
-    tel_buf_add_char(&text, '{');
-    for (uint32_t i = 0; i < label_count; i++) {
-        if (i)
-            tel_buf_add_char(&text, ',');
-        tel_buf_add_span(&text, labels[i].name);
-        tel_buf_add_char(&text, '=');
-        tel_buf_add_json(&text, labels[i].value);
-    }
-    tel_buf_add_char(&text, '}');
+    struct tel_label *copy = TEL_ARENA_ARRAY(arena, struct tel_label, label_count);
+    for (uint32_t i = 0; i < label_count; i++)
+        copy[i] = (struct tel_label){labels[i].name, labels[i].value};
+    tel_stream_print(&text, copy, label_count);
     struct tel_hash128 h = tel_hash128(tel_buf_span(&text), 0);
     stream->labels = labels;
     stream->label_count = label_count;

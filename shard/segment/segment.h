@@ -9,6 +9,7 @@
 #ifndef SHARD_SEGMENT_SEGMENT_H
 #define SHARD_SEGMENT_SEGMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -44,11 +45,14 @@ void segment_builder_free(struct segment_builder *builder);
 uint32_t segment_builder_stream(struct segment_builder *builder, const struct tel_field *labels,
                                 uint32_t label_count);
 
-/* Adds an event. Its spans must stay valid until segment_builder_finish has returned. Cheap: the
- * work is done in finish, or here, as the encoding likes it. */
+/* Adds an event; what it keeps it copies, so that the event's spans may go when this returns. */
 void segment_builder_add(struct segment_builder *builder, const struct tel_row_key *key,
                          uint32_t stream, const struct tel_event *event);
 uint64_t segment_builder_rows(const struct segment_builder *builder);
+/* Bytes of memory that its events take, about. */
+uint64_t segment_builder_bytes(const struct segment_builder *builder);
+/* Must be finished before more is added: at some 500,000 rows or 256 MB of text. */
+bool segment_builder_full(const struct segment_builder *builder);
 
 /* Makes the sections. compression: zstd level, 1 for hot data. */
 TEL_MUST_USE tel_code segment_builder_finish(struct segment_builder *builder, int compression,

@@ -1,0 +1,207 @@
+/* See ids.h. */
+#include "shard/segment/ids.h"
+
+#include <stdlib.h>
+
+#define TABLE_BITS 16u
+#define EDITS_MAX  6u
+#define LITERAL    255
+#define KEY_LEN    4u
+
+void ids_writer_init(struct ids_writer *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->last = tel_calloc(1u << TABLE_BITS, sizeof(*w->last));
+}
+
+void ids_writer_done(struct ids_writer *w)
+{
+    tel_vec_free(&w->entries);
+    tel_vec_free(&w->ordered);
+    tel_vec_free(&w->starts);
+    free(w->last);
+    tel_buf_free(&w->lens);
+    tel_buf_free(&w->ops);
+    tel_buf_free(&w->near);
+    tel_buf_free(&w->far);
+    tel_buf_free(&w->positions);
+    tel_buf_free(&w->nibbles);
+}
+
+static inline unsigned nibble_of(char c)
+{
+    return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a' + 10);
+}
+
+static void put_nibble(struct ids_writer *w, char c)
+{
+    unsigned n = nibble_of(c);
+    if (w->half)
+        w->nibbles.ptr[w->nibbles.len - 1] |= (char)(n << 4);
+    else
+        tel_buf_add_char(&w->nibbles, (char)n);
+    w->half = !w->half;
+}
+
+/* Entries by row; those of one row stay in the order of their slots. */
+static void order(struct ids_writer *w, uint32_t row_count)
+{
+    size_t n = w->entries.len;
+    tel_vec_reserve(&w->starts, (size_t)row_count + 1);
+    memset(w->starts.items, 0, ((size_t)row_count + 1) * sizeof(uint32_t));
+    for (size_t i = 0; i < n; i++)
+        w->starts.items[w->entries.items[i].row + 1]++;
+    for (uint32_t r = 0; r < row_count; r++)
+        w->starts.items[r + 1] += w->starts.items[r];
+    tel_vec_reserve(&w->ordered, n);
+    for (size_t i = 0; i < n; i++)
+        w->ordered.items[w->starts.items[w->entries.items[i].row]++] = w->entries.items[i];
+}
+
+/* As a reference to `of`, if that is worth it. */
+static bool put_reference(struct ids_writer *w, const struct ids_entry *e,
+                          const struct ids_entry *of, size_t distance)
+{
+    uint8_t edits[EDITS_MAX];
+    unsigned count = 0;
+    uint32_t common = e->len < of->len ? e->len : of->len;
+    for (uint32_t i = KEY_LEN; i < common; i++) {
+        if (e->text[i] == of->text[i])
+            continue;
+        if (count == EDITS_MAX)
+            return false;
+        edits[count++] = (uint8_t)i;
+    }
+    if (count * 3 > e->len)
+        return false;
+    tel_buf_add_char(&w->ops, (char)count);
+    tel_buf_add_char(&w->near, (char)distance);
+    tel_buf_add_char(&w->far, (char)(distance >> 8));
+    for (unsigned i = 0; i < count; i++) {
+        tel_buf_add_char(&w->positions, (char)edits[i]);
+        put_nibble(w, e->text[edits[i]]);
+    }
+    for (uint32_t i = common; i < e->len; i++)
+        put_nibble(w, e->text[i]);
+    return true;
+}
+
+static bool has_letter(const struct ids_entry *e)
+{
+    for (uint32_t i = 0; i < e->len; i++) {
+        if (e->text[i] > '9')
+            return true;
+    }
+    return false;
+}
+
+static void put_entry(struct ids_writer *w, size_t number)
+{
+    const struct ids_entry *e = &w->ordered.items[number];
+    tel_buf_add_char(&w->lens, (char)e->len);
+    if (e->len == 0)
+        return;
+    uint32_t key;
+    memcpy(&key, e->text, KEY_LEN);
+    key = (key + has_letter(e)) * 2654435761u >> (32 - TABLE_BITS);
+    uint32_t last = w->last[key];
+    w->last[key] = (uint32_t)number + 1;
+    if (last && number + 1 - last <= UINT16_MAX) {
+        const struct ids_entry *of = &w->ordered.items[last - 1];
+        if (memcmp(of->text, e->text, KEY_LEN) == 0 &&
+            put_reference(w, e, of, number + 1 - last))
+            return;
+    }
+    tel_buf_add_char(&w->ops, (char)LITERAL);
+    for (uint32_t i = 0; i < e->len; i++)
+        put_nibble(w, e->text[i]);
+}
+
+void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *node,
+             uint32_t row_count)
+{
+    order(w, row_count);
+    memset(w->last, 0, sizeof(*w->last) << TABLE_BITS);
+    struct tel_buf *const streams[] = {&w->lens, &w->ops,       &w->near,
+                                       &w->far,  &w->positions, &w->nibbles};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
+        tel_buf_clear(streams[i]);
+    w->half = false;
+    for (size_t i = 0; i < w->entries.len; i++)
+        put_entry(w, i);
+    for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
+        stream_put(out, node, tel_buf_span(streams[i]));
+    tel_vec_clear(&w->entries);
+}
+
+struct ids_reading {
+    struct cursor lens, ops, near, far, positions, nibbles;
+    unsigned nibble;
+    bool half;
+};
+
+static char get_nibble(struct ids_reading *g)
+{
+    if (!g->half)
+        g->nibble = cursor_byte(&g->nibbles);
+    else
+        g->nibble >>= 4;
+    g->half = !g->half;
+    return "0123456789abcdef"[g->nibble & 15];
+}
+
+static bool get_entry(struct ids_reading *g, struct tel_span *entries, size_t number, char *out,
+                      size_t len)
+{
+    unsigned op = cursor_byte(&g->ops);
+    size_t known = 0;
+    if (op != LITERAL) {
+        size_t distance = cursor_byte(&g->near);
+        distance |= (size_t)cursor_byte(&g->far) << 8;
+        if (distance == 0 || distance > number)
+            return false;
+        struct tel_span of = entries[number - distance];
+        known = len < of.len ? len : of.len;
+        memcpy(out, of.ptr, known);
+        for (unsigned i = 0; i < op; i++) {
+            size_t at = cursor_byte(&g->positions);
+            if (at >= known)
+                return false;
+            out[at] = get_nibble(g);
+        }
+    }
+    for (size_t i = known; i < len; i++)
+        out[i] = get_nibble(g);
+    return !(g->ops.bad | g->near.bad | g->far.bad | g->positions.bad | g->nibbles.bad);
+}
+
+tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count, struct tel_span **ret,
+                 struct tel_error *err)
+{
+    struct ids_reading g = {.half = false};
+    struct cursor *const cursors[] = {&g.lens, &g.ops,       &g.near,
+                                      &g.far,  &g.positions, &g.nibbles};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(cursors); i++) {
+        struct tel_span bytes;
+        tel_code rc = stream_get(r, node, &bytes, err);
+        if (rc != TEL_OK)
+            return rc;
+        *cursors[i] = cursor_make(bytes);
+    }
+    if (cursor_left(&g.lens) != count)
+        return segment_corrupt(err, "number of ids");
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += (unsigned char)g.lens.pos[i];
+    struct tel_span *entries = tel_arena_alloc(r->arena, (count + 1) * sizeof(*entries));
+    char *out = tel_arena_alloc(r->arena, total + STREAM_SLACK);
+    for (size_t i = 0; i < count; i++) {
+        size_t len = cursor_byte(&g.lens);
+        if (len && !get_entry(&g, entries, i, out, len))
+            return segment_corrupt(err, "an id cannot be read");
+        entries[i] = tel_span_make(out, len);
+        out += len;
+    }
+    *ret = entries;
+    return TEL_OK;
+}

@@ -1,0 +1,51 @@
+/*
+ * Identifiers: request ids, block ids, hex and digits of eight and more characters that recur,
+ * whole or nearly, over the lines of an application. All those of a family lie in one sequence, in
+ * the order of rows, shared by its templates; each refers back to the last one with the same first
+ * four characters, or is a packed literal.
+ *
+ *     38101a0b9c   literal
+ *     38101a0b9c   back 1, no edits
+ *     3810ff0b9c   back 1, edits at 4, 5: f f
+ *
+ * A template has a fixed number of *slots* per row; a row that has no value for a slot has an entry
+ * of length 0. So the entry of (row, slot) is found by counting slots of the family's rows before.
+ */
+#ifndef SHARD_SEGMENT_IDS_H
+#define SHARD_SEGMENT_IDS_H
+
+#include "shard/segment/streams.h"
+
+#define IDS_LEN_MIN 8u
+#define IDS_LEN_MAX 40u
+
+struct ids_entry {
+    uint32_t row;
+    uint32_t len;
+    const char *text; /* digits and lower-case hex letters */
+};
+
+struct ids_writer {
+    TEL_VEC(struct ids_entry) entries; /* of the family at hand */
+    TEL_VEC(struct ids_entry) ordered;
+    TEL_VEC(uint32_t) starts;
+    uint32_t *last; /* by hash of the first characters: entry + 1 */
+    struct tel_buf lens, ops, near, far, positions, nibbles;
+    bool half; /* a nibble waits for its other half */
+};
+
+void ids_writer_init(struct ids_writer *w);
+void ids_writer_done(struct ids_writer *w);
+static inline void ids_add(struct ids_writer *w, uint32_t row, struct tel_span text)
+{
+    tel_vec_push(&w->entries, ((struct ids_entry){row, (uint32_t)text.len, text.ptr}));
+}
+/* Encodes what was added, whose rows are < row_count, and is ready for the next family. */
+void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *node,
+             uint32_t row_count);
+
+/* Reads `count` entries into arena. */
+TEL_MUST_USE tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count,
+                              struct tel_span **ret, struct tel_error *err);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * The reader's inside. An open segment is its parsed directory; a *view* is what one search unpacks
+ * of it, in the search's arena: maps of rows, keys, and columns, each made when it is first asked
+ * for.
+ */
+#ifndef SHARD_SEGMENT_READER_H
+#define SHARD_SEGMENT_READER_H
+
+#include "shard/segment/column.h"
+#include "shard/segment/events.h"
+#include "shard/segment/format.h"
+#include "shard/segment/segment.h"
+
+struct read_template {
+    uint32_t family;
+    uint32_t rows, first;   /* rows, and the first one's place in the template order */
+    uint32_t id_slots, hole_count;
+    size_t node, node_len;  /* in the nodes: one column behind the other */
+    struct tel_span skeleton;
+    bool rest;              /* the rows without template */
+};
+
+struct read_family {
+    uint32_t first_template, template_count; /* with the rest */
+    uint32_t rows;
+    size_t id_count, id_node, id_node_len;
+};
+
+struct read_attribute {
+    enum segment_attribute_kind kind;
+    struct tel_span name;
+    uint32_t rows;
+    size_t node, node_len;
+};
+
+struct segment_reader {
+    struct segment_io io;
+    struct segment_info info;
+    struct tel_arena arena;
+    struct decompressor *decompressor;
+    uint32_t section_count;
+    struct tel_span nodes;
+    size_t rows_node_len; /* the nodes of what all rows have come first */
+    struct segment_stream *streams;
+    uint32_t *stream_family;
+    uint32_t stream_count;
+    struct read_family *families;
+    uint32_t family_count;
+    struct read_template *templates;
+    uint32_t template_count;
+    struct read_attribute *attributes;
+    uint32_t attribute_count;
+    struct tel_span packs; /* their table */
+};
+
+/* Columns of a template in a view. */
+struct view_template {
+    struct tel_span **holes; /* NULL until they are read; each is rows long */
+};
+
+struct view {
+    struct segment_reader *reader;
+    struct tel_arena *arena;
+    struct stream_reader streams;
+    struct cursor rows_node; /* what of the rows' nodes is not read yet */
+
+    uint32_t *template_of; /* by row */
+    uint32_t *place;       /* by row: in the template order */
+    uint32_t *by_template; /* the reverse */
+    uint32_t *stream_of;   /* by row */
+    uint32_t *family_row;  /* by row */
+    struct tel_row_key *keys; /* by row; times are read first, the rest when asked for */
+    bool has_keys;
+    uint64_t *severities; /* by place */
+
+    struct view_template *templates;
+    const struct tel_span **ids; /* by family: entries */
+    const uint32_t **id_starts;  /* by family: the first entry of each of its rows */
+};
+
+TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena *arena,
+                                struct view **ret, struct tel_error *err);
+/* keys[].time_ns is good after view_open; this makes the rest good. */
+TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
+/* Makes the columns of a template's holes good. */
+TEL_MUST_USE tel_code view_template(struct view *view, uint32_t number, struct tel_error *err);
+/* The body of the i-th row of a template whose columns are good, in arena (or where it lies). */
+struct tel_span view_body(const struct view *view, uint32_t number, uint32_t i);
+/* The values of an attribute by place; *ret NULL if the segment has none. */
+TEL_MUST_USE tel_code view_attribute(struct view *view, enum segment_attribute_kind kind,
+                                     struct tel_span name, struct tel_span **ret,
+                                     struct tel_error *err);
+
+/* A source over rows[0..count) of the view (row numbers, ascending). */
+TEL_MUST_USE tel_code view_source(struct view *view, const uint32_t *rows, size_t count,
+                                  struct tel_block_source **ret, struct tel_error *err);
+
+#endif

@@ -1,0 +1,177 @@
+/* Rows of a view as a block source: the same fields as events.h gives events in memory. */
+#include "common/base/map.h"
+#include "shard/segment/reader.h"
+
+struct row_source {
+    struct tel_block_source base;
+    struct view *view;
+    const uint32_t *rows;
+};
+
+static tel_code body_column(struct row_source *s, struct tel_span *values, struct tel_error *err)
+{
+    struct view *v = s->view;
+    for (size_t i = 0; i < s->base.rows; i++) {
+        uint32_t row = s->rows[i], t = v->template_of[row];
+        tel_code rc = view_template(v, t, err);
+        if (rc != TEL_OK)
+            return rc;
+        values[i] = view_body(v, t, v->place[row] - v->reader->templates[t].first);
+    }
+    return TEL_OK;
+}
+
+static struct tel_span label_of(const struct segment_stream *stream, struct tel_span name)
+{
+    for (uint32_t i = 0; i < stream->label_count; i++) {
+        if (tel_span_eq(stream->labels[i].name, name))
+            return stream->labels[i].value;
+    }
+    return tel_span_make(NULL, 0);
+}
+
+enum intrinsic { NONE, SEVERITY, TRACE_ID, SPAN_ID };
+
+static enum intrinsic intrinsic_of(struct tel_span name)
+{
+    if (tel_span_eq_cstr(name, SEGMENT_FIELD_SEVERITY))
+        return SEVERITY;
+    if (tel_span_eq_cstr(name, SEGMENT_FIELD_TRACE_ID))
+        return TRACE_ID;
+    return tel_span_eq_cstr(name, SEGMENT_FIELD_SPAN_ID) ? SPAN_ID : NONE;
+}
+
+/* Attributes hide labels, which hide what every event has. */
+static tel_code field_column(struct row_source *s, struct tel_span name, struct tel_span *values,
+                             struct tel_error *err)
+{
+    struct view *v = s->view;
+    struct segment_reader *r = v->reader;
+    struct tel_span *attribute, *id = NULL;
+    tel_code rc = view_attribute(v, SEGMENT_ATTRIBUTE, name, &attribute, err);
+    enum intrinsic intrinsic = intrinsic_of(name);
+    if (rc == TEL_OK && (intrinsic == TRACE_ID || intrinsic == SPAN_ID))
+        rc = view_attribute(v, intrinsic == TRACE_ID ? SEGMENT_TRACE_ID : SEGMENT_SPAN_ID,
+                            tel_span_make("", 0), &id, err);
+    if (rc == TEL_OK && intrinsic == SEVERITY)
+        rc = view_keys(v, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct tel_span *labels = tel_arena_alloc(v->arena, (r->stream_count + 1) * sizeof(*labels));
+    for (uint32_t i = 0; i < r->stream_count; i++)
+        labels[i] = label_of(&r->streams[i], name);
+    for (size_t i = 0; i < s->base.rows; i++) {
+        uint32_t row = s->rows[i], place = v->place[row];
+        struct tel_span value = attribute ? attribute[place] : tel_span_make(NULL, 0);
+        if (value.len == 0)
+            value = labels[v->stream_of[row]];
+        if (value.len == 0 && intrinsic == SEVERITY && v->severities[place] <= TEL_SEVERITY_MAX)
+            value = segment_severity_text((uint32_t)v->severities[place]);
+        if (value.len == 0 && id)
+            value = id[place];
+        values[i] = value;
+    }
+    return TEL_OK;
+}
+
+static tel_code source_column(struct tel_block_source *src, struct tel_span name,
+                              const struct tel_span **ret_values, struct tel_error *err)
+{
+    struct row_source *s = (struct row_source *)src;
+    struct tel_span *values = tel_arena_alloc(src->arena, (src->rows + 1) * sizeof(*values));
+    tel_code rc = TEL_OK;
+    if (tel_span_eq_cstr(name, TEL_FIELD_MSG)) {
+        rc = body_column(s, values, err);
+    } else if (tel_span_eq_cstr(name, TEL_FIELD_STREAM)) {
+        for (size_t i = 0; i < src->rows; i++)
+            values[i] = s->view->reader->streams[s->view->stream_of[s->rows[i]]].text;
+    } else if (tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID)) {
+        for (size_t i = 0; i < src->rows; i++)
+            values[i] = s->view->reader->streams[s->view->stream_of[s->rows[i]]].id;
+    } else {
+        rc = field_column(s, name, values, err);
+    }
+    if (rc != TEL_OK)
+        return rc;
+    bool any = false;
+    for (size_t i = 0; i < src->rows && !any; i++)
+        any = values[i].len > 0;
+    *ret_values = any ? values : NULL;
+    return TEL_OK;
+}
+
+static tel_code add_name(struct row_source *s, struct tel_map *map, struct tel_span name,
+                         struct tel_error *err)
+{
+    const struct tel_span *values;
+    if (tel_map_get(map, name))
+        return TEL_OK;
+    tel_code rc = source_column(&s->base, name, &values, err);
+    if (rc == TEL_OK && values)
+        tel_map_put(map, name, NULL);
+    return rc;
+}
+
+static tel_code collect_names(struct row_source *s, struct tel_map *map, struct tel_error *err)
+{
+    static const char *const fixed[] = {TEL_FIELD_MSG,           TEL_FIELD_STREAM,
+                                        TEL_FIELD_STREAM_ID,     SEGMENT_FIELD_SEVERITY,
+                                        SEGMENT_FIELD_TRACE_ID,  SEGMENT_FIELD_SPAN_ID};
+    const struct segment_reader *r = s->view->reader;
+    tel_code rc = TEL_OK;
+    for (size_t i = 0; i < TEL_ARRAY_LEN(fixed) && rc == TEL_OK; i++)
+        rc = add_name(s, map, tel_span_cstr(fixed[i]), err);
+    for (uint32_t i = 0; i < r->attribute_count && rc == TEL_OK; i++) {
+        if (r->attributes[i].kind == SEGMENT_ATTRIBUTE)
+            rc = add_name(s, map, r->attributes[i].name, err);
+    }
+    uint8_t *seen = TEL_ARENA_ARRAY(s->base.arena, uint8_t, r->stream_count + 1);
+    for (size_t i = 0; i < s->base.rows; i++) {
+        uint32_t stream = s->view->stream_of[s->rows[i]];
+        for (uint32_t k = 0; !seen[stream] && k < r->streams[stream].label_count; k++) {
+            if (r->streams[stream].labels[k].value.len)
+                tel_map_put(map, r->streams[stream].labels[k].name, NULL);
+        }
+        seen[stream] = 1;
+    }
+    return rc;
+}
+
+static tel_code source_names(struct tel_block_source *src, const struct tel_span **ret_names,
+                             size_t *ret_count, struct tel_error *err)
+{
+    struct row_source *s = (struct row_source *)src;
+    struct tel_map map;
+    tel_map_init(&map);
+    tel_code rc = collect_names(s, &map, err);
+    if (rc == TEL_OK) {
+        struct tel_span *names = tel_arena_alloc(src->arena, (map.len + 1) * sizeof(*names));
+        struct tel_map_slot *slot;
+        size_t count = 0;
+        for (size_t pos = 0; (slot = tel_map_next(&map, &pos));)
+            names[count++] = tel_arena_copy(src->arena, slot->key);
+        *ret_names = names;
+        *ret_count = count;
+    }
+    tel_map_free(&map);
+    return rc;
+}
+
+static const struct tel_block_source_ops source_ops = {source_column, source_names};
+
+tel_code view_source(struct view *v, const uint32_t *rows, size_t count,
+                     struct tel_block_source **ret, struct tel_error *err)
+{
+    tel_code rc = view_keys(v, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct row_source *s = TEL_ARENA_NEW(v->arena, struct row_source);
+    struct tel_row_key *keys = tel_arena_alloc(v->arena, (count + 1) * sizeof(*keys));
+    for (size_t i = 0; i < count; i++)
+        keys[i] = v->keys[rows[i]];
+    s->base = (struct tel_block_source){&source_ops, count, keys, v->arena};
+    s->view = v;
+    s->rows = rows;
+    *ret = &s->base;
+    return TEL_OK;
+}

@@ -1,0 +1,107 @@
+/*
+ * Streams: the byte strings that columns are made of, and where they lie. A column's *node* (a few
+ * bytes of header) names its streams by locators; the bytes lie in data sections.
+ *
+ *     node     ... locator locator ...           locator: length * 4 + how, then where
+ *     data     | stream | zstd(stream) | zstd(pack of small streams) | ...
+ *
+ * how: 0 inline in the node, 1 in a pack (pack number, offset), 2 raw in a section (section,
+ * offset), 3 zstd in a section (section, offset, stored length). Streams under 2 kB share packs, so
+ * that small ones compress too; what zstd does not make smaller is stored raw.
+ */
+#ifndef SHARD_SEGMENT_STREAMS_H
+#define SHARD_SEGMENT_STREAMS_H
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/vec.h"
+#include "shard/segment/compress.h"
+#include "shard/segment/cursor.h"
+#include "shard/segment/segment.h"
+
+#define STREAM_SMALL   2048u
+#define STREAM_PACK    (16u << 10)
+#define STREAM_SECTION (64u << 10)
+#define STREAM_SLACK   16u /* readable bytes behind every stream that a reader hands out */
+#define STREAM_MAX     (1u << 30)
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+struct stream_section {
+    uint32_t id;
+    size_t start, len;
+};
+
+struct stream_writer {
+    struct compressor *compressor;
+    int level;
+    uint32_t next_section;
+    struct tel_buf data; /* all sections, one behind the other */
+    TEL_VEC(struct stream_section) sections;
+    size_t section_start;
+    struct tel_buf pack;
+    struct tel_buf packs; /* their table */
+    uint32_t pack_count;
+    struct tel_buf trial;
+};
+
+void stream_writer_init(struct stream_writer *w);
+void stream_writer_done(struct stream_writer *w);
+/* Empty again; data sections are numbered from first_section. */
+void stream_writer_reset(struct stream_writer *w, int level, uint32_t first_section);
+
+/* Stores bytes and appends their locator to node. */
+void stream_put(struct stream_writer *w, struct tel_buf *node, struct tel_span bytes);
+/* As stream_put with what zstd made of it already; packed.len 0: store raw. */
+void stream_put_tried(struct stream_writer *w, struct tel_buf *node, struct tel_span bytes,
+                      struct tel_span packed);
+/* Ends packs and sections: nothing is put afterwards. */
+void stream_writer_finish(struct stream_writer *w);
+/* A section of its own. */
+void stream_writer_section(struct stream_writer *w, uint32_t id, struct tel_span bytes);
+
+static inline void put_varint(struct tel_buf *buf, uint64_t v)
+{
+    tel_buf_reserve(buf, TEL_VARINT_MAX);
+    buf->len += tel_varint_put(buf->ptr + buf->len, v);
+}
+
+static inline void put_span(struct tel_buf *buf, struct tel_span s)
+{
+    put_varint(buf, s.len);
+    tel_buf_add_span(buf, s);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+struct stream_pack {
+    uint32_t section;
+    uint64_t offset, stored, raw;
+    const char *bytes; /* once unpacked */
+};
+
+/* Reads streams of one segment; what it hands out lives in its arena or in the sections. */
+struct stream_reader {
+    const struct segment_io *io;
+    struct decompressor *decompressor;
+    struct tel_arena *arena;
+    struct tel_span *sections; /* read so far; ptr NULL: not yet */
+    uint32_t section_count;
+    struct stream_pack *packs;
+    uint32_t pack_count;
+    uint64_t bytes_read;
+};
+
+TEL_MUST_USE tel_code stream_section(struct stream_reader *r, uint32_t section,
+                                     struct tel_span *ret, struct tel_error *err);
+/* The table of packs, as the writer left it. */
+TEL_MUST_USE tel_code stream_reader_packs(struct stream_reader *r, struct tel_span table,
+                                          struct tel_error *err);
+/* The stream whose locator is next in node, with STREAM_SLACK readable bytes behind it. */
+TEL_MUST_USE tel_code stream_get(struct stream_reader *r, struct cursor *node,
+                                 struct tel_span *ret, struct tel_error *err);
+
+/* "segment: <what>" as TEL_ERR_CORRUPT. */
+tel_code segment_corrupt(struct tel_error *err, const char *what);
+
+#endif

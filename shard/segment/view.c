@@ -1,0 +1,303 @@
+/* What a search unpacks of a segment; see reader.h. */
+#include "shard/segment/reader.h"
+
+static tel_code get_ints(struct view *v, size_t n, uint64_t *ret, struct tel_error *err)
+{
+    return ints_get(&v->streams, &v->rows_node, n, ret, err);
+}
+
+/* Families, templates and streams of rows, and the template order. */
+static tel_code read_codes(struct view *v, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    size_t n = r->info.rows;
+    uint64_t *families = tel_arena_alloc(v->arena, (n + 1) * sizeof(*families));
+    uint64_t *codes = tel_arena_alloc(v->arena, (n + 1) * sizeof(*codes));
+    uint32_t *counts = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
+    tel_code rc = get_ints(v, n, families, err);
+    if (rc != TEL_OK)
+        return rc;
+    v->template_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    v->stream_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    v->family_row = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    uint32_t *rows = tel_arena_alloc(v->arena, (n + 1) * sizeof(*rows)); /* by family */
+    uint32_t *starts = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
+    for (uint32_t f = 0; f < r->family_count; f++)
+        starts[f + 1] = starts[f] + r->families[f].rows;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t f = families[i];
+        if (f >= r->family_count || counts[f] >= r->families[f].rows)
+            return segment_corrupt(err, "families of rows");
+        v->family_row[i] = counts[f];
+        rows[starts[f] + counts[f]++] = (uint32_t)i;
+    }
+    uint32_t *streams = TEL_ARENA_ARRAY(v->arena, uint32_t, r->stream_count + 1);
+    for (uint32_t f = 0; f < r->family_count; f++) {
+        const struct read_family *family = &r->families[f];
+        const uint32_t *row = rows + starts[f];
+        rc = get_ints(v, family->rows, codes, err);
+        if (rc != TEL_OK)
+            return rc;
+        for (uint32_t i = 0; i < family->rows; i++) {
+            if (codes[i] >= family->template_count)
+                return segment_corrupt(err, "templates of rows");
+            v->template_of[row[i]] = family->first_template + (uint32_t)codes[i];
+        }
+        uint32_t count = 0;
+        for (uint32_t s = 0; s < r->stream_count; s++) {
+            if (r->stream_family[s] == f)
+                streams[count++] = s;
+        }
+        rc = get_ints(v, family->rows, codes, err);
+        if (rc != TEL_OK)
+            return rc;
+        for (uint32_t i = 0; i < family->rows; i++) {
+            if (codes[i] >= count)
+                return segment_corrupt(err, "streams of rows");
+            v->stream_of[row[i]] = streams[codes[i]];
+        }
+    }
+    return TEL_OK;
+}
+
+static tel_code place_rows(struct view *v, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    size_t n = r->info.rows;
+    uint32_t *next = TEL_ARENA_ARRAY(v->arena, uint32_t, r->template_count + 1);
+    v->place = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    v->by_template = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t t = v->template_of[i];
+        if (next[t] >= r->templates[t].rows)
+            return segment_corrupt(err, "rows of a template");
+        uint32_t place = r->templates[t].first + next[t]++;
+        v->place[i] = place;
+        v->by_template[place] = (uint32_t)i;
+    }
+    return TEL_OK;
+}
+
+static tel_code read_times(struct view *v, struct tel_error *err)
+{
+    size_t n = v->reader->info.rows;
+    uint64_t *deltas = tel_arena_alloc(v->arena, (n + 1) * sizeof(*deltas));
+    uint64_t time = (uint64_t)cursor_zigzag(&v->rows_node);
+    tel_code rc = get_ints(v, n, deltas, err);
+    if (rc != TEL_OK)
+        return rc;
+    v->keys = tel_arena_alloc(v->arena, (n + 1) * sizeof(*v->keys));
+    for (size_t i = 0; i < n; i++) {
+        time += deltas[i];
+        v->keys[i] = (struct tel_row_key){.time_ns = (int64_t)time};
+        if (i && v->keys[i].time_ns < v->keys[i - 1].time_ns)
+            return segment_corrupt(err, "times of rows");
+    }
+    return TEL_OK;
+}
+
+tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct view **ret,
+                   struct tel_error *err)
+{
+    struct view *v = TEL_ARENA_NEW(arena, struct view);
+    v->reader = r;
+    v->arena = arena;
+    v->streams = (struct stream_reader){.io = &r->io,
+                                        .decompressor = r->decompressor,
+                                        .arena = arena,
+                                        .section_count = r->section_count};
+    v->streams.sections = TEL_ARENA_ARRAY(arena, struct tel_span, r->section_count);
+    v->templates = TEL_ARENA_ARRAY(arena, struct view_template, r->template_count);
+    v->ids = TEL_ARENA_ARRAY(arena, const struct tel_span *, r->family_count);
+    v->id_starts = TEL_ARENA_ARRAY(arena, const uint32_t *, r->family_count);
+    v->rows_node = cursor_make(tel_span_slice(r->nodes, 0, r->rows_node_len));
+    tel_code rc = stream_reader_packs(&v->streams, r->packs, err);
+    if (rc == TEL_OK)
+        rc = read_codes(v, err);
+    if (rc == TEL_OK)
+        rc = place_rows(v, err);
+    if (rc == TEL_OK)
+        rc = read_times(v, err);
+    if (rc == TEL_OK)
+        *ret = v;
+    return rc;
+}
+
+tel_code view_keys(struct view *v, struct tel_error *err)
+{
+    size_t n = v->reader->info.rows;
+    if (v->has_keys)
+        return TEL_OK;
+    size_t listed = (size_t)cursor_bounded(&v->rows_node, n);
+    uint64_t *columns[4]; /* rows, partitions, offsets, indexes */
+    for (size_t i = 0; i < TEL_ARRAY_LEN(columns); i++) {
+        columns[i] = tel_arena_alloc(v->arena, (listed + 1) * sizeof(uint64_t));
+        tel_code rc = get_ints(v, listed, columns[i], err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    uint32_t *last = TEL_ARENA_ARRAY(v->arena, uint32_t, v->reader->stream_count); /* row + 1 */
+    uint64_t row = 0, offset = 0;
+    size_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct tel_row_key *key = &v->keys[i];
+        uint32_t *of_stream = &last[v->stream_of[i]];
+        if (at < listed && row + columns[0][at] == i) {
+            row = i;
+            offset += (uint64_t)tel_unzigzag(columns[2][at]);
+            key->partition = (uint32_t)columns[1][at];
+            key->offset = (int64_t)offset;
+            key->index = (uint32_t)columns[3][at];
+            at++;
+        } else if (*of_stream) {
+            const struct tel_row_key *before = &v->keys[*of_stream - 1];
+            key->partition = before->partition;
+            key->offset = before->offset;
+            key->index = before->index + 1;
+        } else {
+            return segment_corrupt(err, "offsets of rows");
+        }
+        *of_stream = i + 1;
+    }
+    v->severities = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint64_t));
+    tel_code rc = get_ints(v, n, v->severities, err);
+    v->has_keys = rc == TEL_OK;
+    return rc;
+}
+
+/* The ids of a family, and where those of each of its rows begin. */
+static tel_code read_ids(struct view *v, uint32_t number, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    const struct read_family *f = &r->families[number];
+    struct tel_span *entries;
+    if (v->ids[number])
+        return TEL_OK;
+    uint32_t *starts = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*starts));
+    uint64_t total = 0;
+    for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++) {
+        const struct read_template *tm = &r->templates[t];
+        total += (uint64_t)tm->rows * tm->id_slots;
+    }
+    if (total != f->id_count)
+        return segment_corrupt(err, "number of ids");
+    struct cursor node = cursor_make(
+        tel_span_slice(r->nodes, f->id_node, f->id_node + f->id_node_len));
+    tel_code rc = ids_get(&v->streams, &node, f->id_count, &entries, err);
+    if (rc != TEL_OK)
+        return rc;
+    /* slots of each row, summed up */
+    for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++) {
+        const struct read_template *tm = &r->templates[t];
+        for (uint32_t i = 0; i < tm->rows; i++)
+            starts[v->family_row[v->by_template[tm->first + i]]] = tm->id_slots;
+    }
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < f->rows; i++) {
+        uint32_t slots = starts[i];
+        starts[i] = sum;
+        sum += slots;
+    }
+    v->ids[number] = entries;
+    v->id_starts[number] = starts;
+    return TEL_OK;
+}
+
+tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    const struct read_template *t = &r->templates[number];
+    struct column_ids ids = {.slots = t->id_slots};
+    if (v->templates[number].holes)
+        return TEL_OK;
+    if (t->id_slots) {
+        tel_code rc = read_ids(v, t->family, err);
+        if (rc != TEL_OK)
+            return rc;
+        uint32_t *starts = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(*starts));
+        for (uint32_t i = 0; i < t->rows; i++)
+            starts[i] = v->id_starts[t->family][v->family_row[v->by_template[t->first + i]]];
+        ids.entries = v->ids[t->family];
+        ids.starts = starts;
+    }
+    struct cursor node = cursor_make(tel_span_slice(r->nodes, t->node, t->node + t->node_len));
+    struct tel_span **holes = TEL_ARENA_ARRAY(v->arena, struct tel_span *, t->hole_count + 1);
+    for (uint32_t h = 0; h < t->hole_count; h++) {
+        holes[h] = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(struct tel_span));
+        tel_code rc =
+            column_get(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, holes[h], err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    v->templates[number].holes = holes;
+    return TEL_OK;
+}
+
+struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    struct tel_span **holes = v->templates[number].holes;
+    if (t->hole_count == 1 && t->skeleton.len == 1)
+        return holes[0][i];
+    size_t len = t->skeleton.len;
+    for (uint32_t h = 0; h < t->hole_count; h++)
+        len += holes[h][i].len;
+    char *text = tel_arena_alloc_aligned(v->arena, len + 1, 1), *out = text;
+    uint32_t hole = 0;
+    const char *s = t->skeleton.ptr, *end = s + t->skeleton.len;
+    while (s < end) {
+        const char *nul = memchr(s, 0, (size_t)(end - s));
+        size_t n = (size_t)((nul ? nul : end) - s);
+        memcpy(out, s, n);
+        out += n;
+        if (!nul)
+            break;
+        struct tel_span value = holes[hole++][i];
+        if (value.len)
+            memcpy(out, value.ptr, value.len);
+        out += value.len;
+        s = nul + 1;
+    }
+    return tel_span_make(text, (size_t)(out - text));
+}
+
+tel_code view_attribute(struct view *v, enum segment_attribute_kind kind, struct tel_span name,
+                        struct tel_span **ret, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    const struct read_attribute *a = NULL;
+    size_t n = r->info.rows;
+    *ret = NULL;
+    for (uint32_t i = 0; i < r->attribute_count && !a; i++) {
+        if (r->attributes[i].kind == kind && tel_span_eq(r->attributes[i].name, name))
+            a = &r->attributes[i];
+    }
+    if (!a)
+        return TEL_OK;
+    struct cursor node = cursor_make(tel_span_slice(r->nodes, a->node, a->node + a->node_len));
+    uint64_t *places = NULL;
+    tel_code rc = TEL_OK;
+    if (a->rows < n) {
+        places = tel_arena_alloc(v->arena, ((size_t)a->rows + 1) * sizeof(*places));
+        rc = ints_get(&v->streams, &node, a->rows, places, err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    struct tel_span *values =
+        tel_arena_alloc(v->arena, ((size_t)a->rows + 1) * sizeof(*values));
+    rc = column_get(&v->streams, &node, a->rows, NULL, values, err);
+    if (rc != TEL_OK || !places) {
+        *ret = values;
+        return rc;
+    }
+    struct tel_span *spread = TEL_ARENA_ARRAY(v->arena, struct tel_span, n + 1);
+    uint64_t place = 0;
+    for (uint32_t i = 0; i < a->rows; i++) {
+        place += places[i];
+        if (place >= n)
+            return segment_corrupt(err, "rows of an attribute");
+        spread[place] = values[i];
+    }
+    *ret = spread;
+    return TEL_OK;
+}
