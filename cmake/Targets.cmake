@@ -91,6 +91,6 @@ endfunction()
 # in the file that TEL_KAFKA_BOOTSTRAP_FILE names.
 function(tel_kafka_test name)
   tel_test(${name} ${ARGN})
-  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED kafka
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED "kafka;venv"
     ENVIRONMENT "TEL_KAFKA_BOOTSTRAP_FILE=${CMAKE_BINARY_DIR}/kafka/bootstrap")
 endfunction()

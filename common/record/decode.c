@@ -28,7 +28,7 @@ bool tel_avro_block(struct tel_avro_cursor *c, uint64_t room, size_t least, uint
                     const char **ret_end)
 {
     const char *at = c->pos;
-    int64_t count, size;
+    int64_t count = 0, size = 0;
     *ret_end = NULL;
     if (!tel_avro_long(c, &count))
         return false;
@@ -64,8 +64,8 @@ struct fast {
 static bool read_map(struct fast *f, uint32_t max, struct tel_field **ret, uint32_t *ret_count)
 {
     struct tel_field *fields = NULL;
-    uint32_t n = 0, block;
-    const char *block_end;
+    uint32_t n = 0, block = 0;
+    const char *block_end = NULL;
     for (;;) {
         if (!tel_avro_block(&f->c, max - n, ENTRY_LEAST, &block, &block_end))
             return false;
@@ -92,7 +92,7 @@ static bool read_map(struct fast *f, uint32_t max, struct tel_field **ret, uint3
 static bool read_optional(struct tel_avro_cursor *c, struct tel_span *ret)
 {
     const char *at = c->pos;
-    int64_t branch;
+    int64_t branch = 0;
     if (!tel_avro_long(c, &branch))
         return false;
     if (branch == 0) {
@@ -113,7 +113,7 @@ static bool read_event(struct fast *f, const uint64_t *previous, struct tel_even
 {
     struct tel_avro_cursor *c = &f->c;
     const char *at = c->pos;
-    int64_t position, severity;
+    int64_t position = 0, severity = 0;
     struct tel_field *attributes = NULL;
     if (!tel_avro_long(c, &e->timestamp_ns) || !tel_avro_long(c, &position) ||
         !tel_avro_long(c, &severity) || !tel_avro_bytes(c, TEL_BODY_BYTES_MAX, &e->body))
@@ -132,8 +132,8 @@ static bool read_event(struct fast *f, const uint64_t *previous, struct tel_even
 static bool read_events(struct fast *f, struct tel_batch *b)
 {
     struct tel_event *events = NULL;
-    uint32_t n = 0, cap = 0, block;
-    const char *block_end;
+    uint32_t n = 0, cap = 0, block = 0;
+    const char *block_end = NULL;
     for (;;) {
         if (!tel_avro_block(&f->c, TEL_BATCH_EVENTS_MAX - n, EVENT_LEAST, &block, &block_end))
             return false;

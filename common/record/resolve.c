@@ -82,8 +82,8 @@ static bool skim_int(struct skim *k)
 
 static bool skim_blocks(struct skim *k, avro_schema_t items, bool keys, int depth)
 {
-    uint32_t count;
-    const char *block_end;
+    uint32_t count = 0;
+    const char *block_end = NULL;
     for (;;) {
         /* An item of no bytes counts as one: no sane schema has them, and they would be free. */
         if (!tel_avro_block(&k->c, k->room, 1, &count, &block_end))

@@ -65,9 +65,11 @@ TEL_MUST_USE tel_code tel_transport_consumer(struct tel_transport *t, uint32_t p
                                              struct tel_error *err);
 
 /* Up to `max` messages in *ret_messages[0..*ret_count), waiting up to timeout_ms for the first.
- * TEL_OK with count 0: nothing new. TEL_ERR_GAP: the next offset is no longer (or not yet) in the
- * log; *ret_gap_to is where the log begins (or ends): the caller reports the gap and calls
- * tel_consumer_seek, nothing is skipped in silence. Retriable errors: keep polling. */
+ * TEL_OK with count 0: nothing new. TEL_ERR_GAP: the log does not hold the next offset: it was trimmed
+ * past it, or is shorter than it was (it came back empty or lost its tail). *ret_gap_to is the log's
+ * first offset, in the second case below the next one: what is there was perhaps never seen. The
+ * caller reports the gap and calls tel_consumer_seek, nothing is skipped in silence. Retriable
+ * errors: keep polling. */
 TEL_MUST_USE tel_code tel_consumer_poll(struct tel_consumer *c, int timeout_ms, size_t max,
                                         const struct tel_message **ret_messages, size_t *ret_count,
                                         int64_t *ret_gap_to, struct tel_error *err);

@@ -11,6 +11,7 @@
 #define TEL_LOG_COMPONENT "kafka"
 #include "common/base/log.h"
 #include "common/net/kafka/kafka_internal.h"
+#include "common/net/kafka/tsan_threads.h"
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
@@ -94,9 +95,13 @@ tel_code tel_kafka_error(struct tel_error *err, rd_kafka_resp_err_t e, const cha
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct tel_kv client = tel_kv_str("client", rk ? rd_kafka_name(rk) : "");
+    /* What has to do with connections (FAIL) and odd properties (CONFWARN) comes through error callbacks
+     * and errors too. */
+    if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "CONFWARN") == 0)
+        level = 7;
     if (level <= 3)
         tel_log_error("librdkafka", tel_kv_str("facility", facility), tel_kv_str("text", text), client);
-    else if (level == 4 && strcmp(facility, "CONFWARN") != 0)
+    else if (level == 4)
         tel_log_warn("librdkafka", tel_kv_str("facility", facility), tel_kv_str("text", text), client);
     else
         tel_log_debug("librdkafka", tel_kv_str("facility", facility), tel_kv_str("text", text), client);
@@ -165,6 +170,9 @@ tel_code tel_kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_
                           struct tel_error *err)
 {
     char text[256];
+#ifdef __SANITIZE_THREAD__
+    tel_kafka_tsan_threads();
+#endif
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
     if (!rk) {
         rd_kafka_conf_destroy(conf);

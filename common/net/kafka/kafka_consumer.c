@@ -5,8 +5,8 @@
  * States of a consumer:
  *
  *     reading ── offset out of range ──► gap ── seek ──► reading
- *        │ all brokers are down
- *        └──► down: each poll says so, and asks for the log's bounds until a broker answers
+ *        │ brokers are away, the topic is not there, ...
+ *        └──► down: each poll says so, and asks for the log's bounds until a broker tells them
  *
  * librdkafka runs with auto.offset.reset=error. It then says "out of range" once and stops fetching;
  * the bounds that the caller needs are asked for in the polls that follow.
@@ -37,8 +37,9 @@ enum {
 struct tel_kafka_reader {
     rd_kafka_t *rk;
     bool commits; /* has a group.id */
-    _Atomic bool down;
-    pthread_mutex_t lock; /* consumers */
+    _Atomic bool down;      /* librdkafka told of trouble, and nothing was heard from a broker since */
+    pthread_mutex_t lock;   /* consumers, trouble */
+    struct tel_error trouble;
     TEL_VEC(struct tel_kafka_consumer *) consumers;
 };
 
@@ -64,8 +65,11 @@ static void on_error(rd_kafka_t *rk, int e, const char *reason, void *opaque)
 {
     struct tel_kafka_reader *r = opaque;
     (void)rk;
-    if (e == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        atomic_store(&r->down, true);
+    pthread_mutex_lock(&r->lock);
+    tel_kafka_error(&r->trouble, e, reason, "Kafka");
+    r->trouble.retriable = true; /* what a broker says today, it may not say tomorrow */
+    pthread_mutex_unlock(&r->lock);
+    atomic_store(&r->down, true);
     tel_log_warn("Kafka consumer", tel_kv_str("error", rd_kafka_err2name(e)),
                  tel_kv_str("reason", reason));
 }
@@ -83,6 +87,7 @@ tel_code tel_kafka_reader_new(const struct tel_kafka_reader_options *o,
         "auto.offset.reset", "error", "enable.auto.commit", "false",
         "enable.auto.offset.store", "false", "enable.partition.eof", "true",
         "allow.auto.create.topics", "false", "check.crcs", "true",
+        "topic.metadata.propagation.max.ms", "2000", /* then a topic that is not there is an error */
         "fetch.min.bytes", "1", "fetch.wait.max.ms", "100", "fetch.error.backoff.ms", "100",
         "queued.max.messages.kbytes", kbytes, "fetch.message.max.bytes", once,
         NULL};
@@ -92,14 +97,15 @@ tel_code tel_kafka_reader_new(const struct tel_kafka_reader_options *o,
         return rc;
     struct tel_kafka_reader *r = TEL_NEW(struct tel_kafka_reader);
     r->commits = tel_kafka_property(&o->client, "group.id") != NULL;
+    pthread_mutex_init(&r->lock, NULL);
     rd_kafka_conf_set_opaque(conf, r);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rc = tel_kafka_handle(RD_KAFKA_CONSUMER, conf, &r->rk, err);
     if (rc != TEL_OK) {
+        pthread_mutex_destroy(&r->lock);
         free(r);
         return rc;
     }
-    pthread_mutex_init(&r->lock, NULL);
     *ret = r;
     return TEL_OK;
 }
@@ -343,7 +349,7 @@ static void take(struct tel_kafka_consumer *c, int timeout_ms, size_t max)
         sort_out(c, got[i]);
 }
 
-/* Nothing came while all brokers were down: says so, and finds out once a second whether they are. */
+/* Nothing came, and there was trouble: says so, and finds out once a second whether it is over. */
 static tel_code tell_down(struct tel_kafka_consumer *c, struct tel_error *err)
 {
     int64_t now = tel_mono_ns(tel_clock_system()), high;
@@ -352,8 +358,12 @@ static tel_code tell_down(struct tel_kafka_consumer *c, struct tel_error *err)
         if (ask_bounds(c, 100, &high, NULL) == TEL_OK)
             return TEL_OK;
     }
-    return tel_error_set(err, TEL_ERR_UNAVAILABLE, "reading %s/%d: no broker answers", topic_name(c),
-                         (int)c->partition);
+    pthread_mutex_lock(&c->reader->lock);
+    struct tel_error trouble = c->reader->trouble;
+    pthread_mutex_unlock(&c->reader->lock);
+    if (err)
+        *err = trouble;
+    return tel_error_wrap(err, trouble.code, "reading %s/%d", topic_name(c), (int)c->partition);
 }
 
 tel_code tel_kafka_consumer_poll(struct tel_kafka_consumer *c, int timeout_ms, size_t max,

@@ -21,6 +21,7 @@ __attribute__((visibility("default"))) const char *__tsan_default_suppressions(v
            "race:libgpr.so\n"
            "race:libabsl_\n"
            "race:libupb.so\n"
+           "race:librdkafka.so\n" /* see common/net/kafka/tsan_threads.c */
            "race:libssl.so\n"
            "race:libcrypto.so\n";
 }

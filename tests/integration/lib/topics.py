@@ -22,6 +22,13 @@ def delete_topic(bootstrap, name):
     admin.delete_topics([name], operation_timeout=30)[name].result(60)
 
 
+def trim_topic(bootstrap, name, partition, offset):
+    """Deletes what is before the offset, as retention does."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.delete_records([TopicPartition(name, partition, offset)]).values():
+        future.result(30)
+
+
 def read_topic(bootstrap, name, partitions, timeout=30.0):
     """Every message of the topic up to its ends as they are now: a list of confluent_kafka messages a
     partition, in offset order."""
