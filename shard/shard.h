@@ -12,6 +12,7 @@
 #ifndef SHARD_SHARD_H
 #define SHARD_SHARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@
 
 struct tel_transport;
 struct tel_metrics;
-struct tel_dead_letter;
+struct tel_message;
 struct shard_server;
 struct store_faults;
 
@@ -33,7 +34,11 @@ struct shard_options {
     size_t partition_count;
     const struct tel_clock *clock;      /* NULL: the machine's */
     struct tel_metrics *metrics;        /* NULL: none */
-    struct tel_dead_letter *dead_letter; /* where undecodable messages go; NULL: counted only */
+    /* Where messages go that cannot be decoded; on a partition's thread. A retriable error: the
+     * message is tried again. NULL: they are counted and logged. */
+    tel_code (*bury)(void *ctx, const struct tel_message *message, const struct tel_error *why,
+                     struct tel_error *err);
+    void *bury_ctx;
 
     uint64_t memory_bytes;      /* for events not yet in segments, all partitions; 0: 128 MiB */
     uint64_t cache_bytes;       /* for open segments, kept between searches; 0: 64 MiB */
@@ -59,9 +64,9 @@ struct shard_options {
 TEL_MUST_USE tel_code shard_server_new(const struct shard_options *options,
                                        struct tel_transport *transport, struct shard_server **ret,
                                        struct tel_error *err);
-/* Flushes what is in memory, as far as grace_ms allows, and stops the threads. Searches fail from now
- * on. What was not flushed is read again at the next start. */
-void shard_server_stop(struct shard_server *server, uint32_t grace_ms);
+/* Stops all threads, after a last flush if so wanted; what was not flushed is read again at the next
+ * start. Searches that run end soon, and fail from now on. */
+void shard_server_stop(struct shard_server *server, bool flush);
 /* Stops first if need be. NULL is fine. */
 void shard_server_free(struct shard_server *server);
 

@@ -402,6 +402,15 @@ void store_segment_unref(struct store_segment *segment)
     free(segment);
 }
 
+bool store_segment_gone(const struct store_segment *segment)
+{
+    struct store_day *day = segment->day;
+    tel_mutex_lock(&day->store->lock);
+    bool gone = segment->dead || day->dropping;
+    tel_mutex_unlock(&day->store->lock);
+    return gone;
+}
+
 int64_t store_segment_day(const struct store_segment *segment)
 {
     return segment->day->name.day;

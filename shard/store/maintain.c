@@ -176,8 +176,9 @@ tel_code store_collect(struct store *store, size_t *ret_deleted, struct tel_erro
     return rc;
 }
 
-tel_code store_retire(struct store *store, struct store_segment *segment, struct tel_error *err)
+tel_code store_retire(struct store_segment *segment, struct tel_error *err)
 {
+    struct store *store = segment->day->store;
     tel_code rc = store_step(store, STORE_STEP_RETIRE, err);
     if (rc != TEL_OK)
         return rc;

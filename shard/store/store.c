@@ -206,6 +206,17 @@ struct store_position store_day_watermark(struct store *store, int64_t day)
     return ret;
 }
 
+struct store_position store_highest_watermark(struct store *store)
+{
+    struct store_position ret = {0, INT64_MIN};
+    tel_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->days.len; i++)
+        if (store_position_cmp(store->days.items[i]->watermark, ret) > 0)
+            ret = store->days.items[i]->watermark;
+    tel_mutex_unlock(&store->lock);
+    return ret;
+}
+
 size_t store_day_count(struct store *store)
 {
     tel_mutex_lock(&store->lock);
@@ -242,6 +253,14 @@ int64_t store_oldest_day(struct store *store)
 {
     tel_mutex_lock(&store->lock);
     int64_t day = store->days.len ? store->days.items[0]->name.day : INT64_MAX;
+    tel_mutex_unlock(&store->lock);
+    return day;
+}
+
+int64_t store_newest_day(struct store *store)
+{
+    tel_mutex_lock(&store->lock);
+    int64_t day = store->days.len ? store->days.items[store->days.len - 1]->name.day : INT64_MIN;
     tel_mutex_unlock(&store->lock);
     return day;
 }

@@ -112,6 +112,8 @@ struct store_segment {
 
 struct store_segment *store_segment_ref(struct store_segment *segment);
 void store_segment_unref(struct store_segment *segment); /* NULL is fine */
+/* Has it left the catalogue (replaced, retired, its day dropped)? */
+bool store_segment_gone(const struct store_segment *segment);
 int64_t store_segment_day(const struct store_segment *segment);
 /* "2026-01-02.0 segment 17", for messages. */
 void store_segment_name(const struct store_segment *segment, char *out, size_t size);
@@ -143,6 +145,8 @@ struct store_position store_view_mark(const struct store_view *view, int64_t day
 
 /* The day's watermark: {0, INT64_MIN} for a day without segments. */
 struct store_position store_day_watermark(struct store *store, int64_t day);
+/* The highest of all days. */
+struct store_position store_highest_watermark(struct store *store);
 size_t store_day_count(struct store *store);
 
 struct store_stats {
@@ -183,13 +187,13 @@ TEL_MUST_USE tel_code store_replace(struct store *store, struct store_segment *c
 TEL_MUST_USE tel_code store_collect(struct store *store, size_t *ret_deleted,
                                     struct tel_error *err);
 /* Deletes one segment (retention of a tenant, or by size). */
-TEL_MUST_USE tel_code store_retire(struct store *store, struct store_segment *segment,
-                                   struct tel_error *err);
+TEL_MUST_USE tel_code store_retire(struct store_segment *segment, struct tel_error *err);
 /* Drops all days before `day`: they are invisible at once, and deleted once nobody reads them, by
  * this or a later call of store_collect. Returns how many. */
 size_t store_drop_before(struct store *store, int64_t day);
-/* The oldest day, or INT64_MAX. */
+/* The oldest day, or INT64_MAX; the newest, or INT64_MIN. */
 int64_t store_oldest_day(struct store *store);
+int64_t store_newest_day(struct store *store);
 
 /* ---- reading a segment ---------------------------------------------------------------------------- */
 

@@ -62,6 +62,13 @@ uint64_t store_day_take_id(struct store_day *day)
     return id;
 }
 
+static int by_section(const void *a, const void *b)
+{
+    uint32_t x = ((const struct entry_section *)a)->section;
+    uint32_t y = ((const struct entry_section *)b)->section;
+    return x < y ? -1 : x > y;
+}
+
 /* Fills an entry from an image and puts the sections into the batch. */
 static void put_sections(struct store_day *day, const struct segment_image *image,
                          struct ldb_batch *batch, struct entry *e)
@@ -76,13 +83,16 @@ static void put_sections(struct store_day *day, const struct segment_image *imag
     for (size_t i = 0; i < image->section_count; i++) {
         const struct segment_section *s = &image->sections[i];
         TEL_CHECK(s->id < UINT32_MAX && s->bytes.len <= UINT32_MAX);
-        TEL_CHECK(i == 0 || s->id > image->sections[i - 1].id);
         e->sections[i] = (struct entry_section){
             s->id, entry_checksum(day->name.day, e->id, s->id + 1, s->bytes), s->bytes.len};
         struct entry_key key = entry_key_make(e->id, s->id + 1);
         ldb_batch_put(batch, entry_key_span(&key), s->bytes);
         e->stored_bytes += s->bytes.len;
     }
+    if (e->section_count)
+        qsort(e->sections, e->section_count, sizeof(*e->sections), by_section);
+    for (uint32_t i = 1; i < e->section_count; i++)
+        TEL_CHECK(e->sections[i].section > e->sections[i - 1].section);
 }
 
 void store_put_entry(struct store_day *day, const struct entry *e, struct tel_buf *buf,

@@ -218,7 +218,7 @@ static void test_retire_and_drop(void **state)
     struct tel_buf missing = {0};
     store_select(f.store, NULL, 20002 * TEL_NS_PER_DAY, INT64_MAX, &view, &missing);
     assert_int_equal(view.segments.len, 1);
-    assert_int_equal(store_retire(f.store, view.segments.items[0], NULL), TEL_OK);
+    assert_int_equal(store_retire(view.segments.items[0], NULL), TEL_OK);
     assert_int_equal(fixture_check(view.segments.items[0]), TEL_OK);
     store_view_done(&view);
     memset(&view, 0, sizeof(view));

@@ -1,0 +1,207 @@
+/*
+ * The maintenance thread of a shard server. Every round: look at the disk, apply retention, merge
+ * once per partition, delete what was replaced. A round that found something to merge is followed by
+ * a pause as long as it took, so that maintenance takes half a core at most; the thread is also nice
+ * to others. Each step may be cut short by kill -9: the store's own rules make it whole again.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TEL_LOG_COMPONENT "maintain"
+#include "common/base/log.h"
+#include "common/base/timefmt.h"
+#include "shard/server_private.h"
+
+#define ROUND_MS         1000
+#define NICENESS         10
+#define RESERVE_MAX      (UINT64_C(1) << 30)
+#define RETIRE_PER_ROUND 1000u
+/* Merges per round and partition, so that retention and the disk get their turn. */
+#define MERGES_PER_ROUND 16u
+
+/* ---- the disk ----------------------------------------------------------------------------------- */
+
+static void watch_disk(struct shard_server *s)
+{
+    struct tel_fs_space space;
+    struct tel_error err;
+    if (s->options.disk_reserve_bytes == UINT64_MAX)
+        return;
+    if (tel_fs_space(tel_fs_system(), s->dir, &space, &err) != TEL_OK) {
+        tel_log_warn("cannot ask for the disk's free space", tel_kv_error(&err));
+        return;
+    }
+    tel_gauge_set(&s->metrics.disk_free, (double)space.free_bytes);
+    uint64_t reserve = s->options.disk_reserve_bytes;
+    if (reserve == 0)
+        reserve = TEL_MIN(RESERVE_MAX, space.total_bytes / 20);
+    bool full = space.free_bytes < reserve;
+    /* A tenth more before it goes on, so that it does not flap. */
+    if (s->disk_full && space.free_bytes < reserve + reserve / 10)
+        full = true;
+    if (full != s->disk_full) {
+        if (full)
+            tel_log_error("the disk is nearly full: nothing is consumed until there is room",
+                          tel_kv_u64("free_bytes", space.free_bytes),
+                          tel_kv_u64("reserve_bytes", reserve));
+        else
+            tel_log_info("the disk has room again", tel_kv_u64("free_bytes", space.free_bytes));
+    }
+    s->disk_full = full;
+    for (size_t i = 0; i < s->partition_count; i++)
+        partition_pause(s->partitions[i], full);
+}
+
+/* ---- retention ---------------------------------------------------------------------------------- */
+
+static void drop_before(struct shard_server *s, int64_t day, const char *why)
+{
+    for (size_t i = 0; i < s->partition_count; i++) {
+        size_t n = store_drop_before(partition_store(s->partitions[i]), day);
+        if (n == 0)
+            continue;
+        tel_counter_add(&s->metrics.dropped_days, n);
+        tel_log_info("days dropped by retention", tel_kv_str("why", why),
+                     tel_kv_u64("partition", partition_id(s->partitions[i])),
+                     tel_kv_u64("days", n));
+    }
+}
+
+static uint64_t stored_bytes(struct shard_server *s)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < s->partition_count; i++) {
+        struct store_stats stats;
+        store_stats_get(partition_store(s->partitions[i]), &stats);
+        bytes += stats.stored_bytes;
+    }
+    return bytes;
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const struct store_segment *x = *(struct store_segment *const *)a;
+    const struct store_segment *y = *(struct store_segment *const *)b;
+    if (x->max_time_ns != y->max_time_ns)
+        return x->max_time_ns < y->max_time_ns ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Only one day is left: its oldest segments go, of all partitions. */
+static void retire_oldest(struct shard_server *s, uint64_t too_much)
+{
+    store_segments all = {0};
+    struct tel_buf missing = {0};
+    for (size_t i = 0; i < s->partition_count; i++) {
+        struct store_view view = {0};
+        store_select(partition_store(s->partitions[i]), NULL, INT64_MIN, INT64_MAX, &view,
+                     &missing);
+        for (size_t j = 0; j < view.segments.len; j++)
+            tel_vec_push(&all, store_segment_ref(view.segments.items[j]));
+        store_view_done(&view);
+    }
+    tel_buf_free(&missing);
+    if (all.len)
+        qsort(all.items, all.len, sizeof(*all.items), oldest_first);
+    size_t retired = 0;
+    for (; retired < all.len && retired < RETIRE_PER_ROUND && too_much > 0; retired++) {
+        uint64_t bytes = all.items[retired]->stored_bytes;
+        if (store_retire(all.items[retired], NULL) != TEL_OK)
+            continue;
+        too_much -= TEL_MIN(too_much, bytes);
+    }
+    tel_counter_add(&s->metrics.retired_segments, retired);
+    store_segments_done(&all);
+}
+
+static void apply_retention(struct shard_server *s)
+{
+    const struct shard_options *o = &s->options;
+    if (o->retention_days)
+        drop_before(s, tel_day_of(tel_wall_ns(o->clock)) - o->retention_days, "age");
+    uint64_t bytes;
+    while (o->retention_bytes && (bytes = stored_bytes(s)) > o->retention_bytes) {
+        int64_t oldest = INT64_MAX;
+        bool others = false;
+        for (size_t i = 0; i < s->partition_count; i++) {
+            int64_t day = store_oldest_day(partition_store(s->partitions[i]));
+            oldest = TEL_MIN(oldest, day);
+        }
+        for (size_t i = 0; i < s->partition_count; i++)
+            others = others || store_newest_day(partition_store(s->partitions[i])) > oldest;
+        if (!others) {
+            retire_oldest(s, bytes - o->retention_bytes);
+            return;
+        }
+        drop_before(s, oldest + 1, "size");
+    }
+}
+
+/* ---- merging and deleting ------------------------------------------------------------------------ */
+
+static bool stopping(struct shard_server *s)
+{
+    return atomic_load_explicit(&s->stopping, memory_order_relaxed);
+}
+
+static void merge(struct shard_server *s, struct store *store, bool *busy)
+{
+    /* Yesterday may still get late events; the day before hardly. */
+    int64_t settled = tel_day_of(tel_wall_ns(s->options.clock)) - 1;
+    struct merge_stats stats = s->merge_stats;
+    for (unsigned i = 0; i < MERGES_PER_ROUND && !stopping(s); i++) {
+        struct tel_error err;
+        bool done = false;
+        tel_code rc = merger_step(s->merger, store, settled, &done, &stats, &err);
+        if (rc != TEL_OK)
+            tel_log_warn("cannot merge", tel_kv_error(&err));
+        *busy = *busy || done;
+        if (rc != TEL_OK || !done)
+            break;
+    }
+    tel_mutex_lock(&s->lock);
+    s->merge_stats = stats;
+    tel_mutex_unlock(&s->lock);
+}
+
+void shard_maintain_once(struct shard_server *s, bool *ret_busy)
+{
+    *ret_busy = false;
+    watch_disk(s);
+    apply_retention(s);
+    for (size_t i = 0; i < s->partition_count && !stopping(s); i++) {
+        struct store *store = partition_store(s->partitions[i]);
+        /* Merging needs room for a moment. */
+        if (!s->disk_full)
+            merge(s, store, ret_busy);
+        cache_purge(s->cache);
+        size_t deleted = 0;
+        struct tel_error err;
+        if (store_collect(store, &deleted, &err) != TEL_OK)
+            tel_log_warn("cannot delete replaced segments", tel_kv_error(&err));
+        tel_counter_add(&s->metrics.deleted_segments, deleted);
+    }
+}
+
+void shard_maintain(void *arg)
+{
+    struct shard_server *s = arg;
+    const struct tel_clock *clock = tel_clock_system();
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    tel_mutex_lock(&s->lock);
+    while (!s->stopping) {
+        tel_mutex_unlock(&s->lock);
+        bool busy;
+        int64_t began = tel_mono_ns(clock);
+        shard_maintain_once(s, &busy);
+        int64_t now = tel_mono_ns(clock);
+        int64_t until = now + (busy ? now - began : ROUND_MS * TEL_NS_PER_MS);
+        tel_mutex_lock(&s->lock);
+        while (!s->stopping && tel_cond_wait_until(&s->wake, &s->lock, until))
+            ;
+    }
+    tel_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,177 @@
+#include "shard/maintain/merge.h"
+
+#include <stdlib.h>
+
+#include "common/base/buf.h"
+#include "common/logsql/filter.h"
+#include "shard/maintain/rebuild.h"
+
+#define FAN_IN          8u
+#define RAW_BYTES_MAX   (96u << 20) /* of the inputs of a merge: they are in memory */
+#define COMPRESSION_HOT 1
+
+struct merger {
+    uint64_t full_rows;
+    struct segment_learnt *learnt;
+    struct segment_builder *builder;
+};
+
+struct merger *merger_new(uint64_t rows)
+{
+    struct merger *merger = TEL_NEW(struct merger);
+    merger->full_rows = rows;
+    merger->learnt = segment_learnt_new();
+    merger->builder = segment_builder_new(merger->learnt);
+    return merger;
+}
+
+void merger_free(struct merger *merger)
+{
+    if (!merger)
+        return;
+    segment_builder_free(merger->builder);
+    segment_learnt_free(merger->learnt);
+    free(merger);
+}
+
+/* ---- choosing ----------------------------------------------------------------------------------- */
+
+/* Which factor of eight a segment's rows lie in. */
+static unsigned tier_of(uint64_t rows)
+{
+    unsigned tier = 0;
+    for (; rows >= FAN_IN; rows /= FAN_IN)
+        tier++;
+    return tier;
+}
+
+static bool mergeable(const struct store_segment *s, uint64_t full_rows)
+{
+    return s->rows < full_rows / 2 && !atomic_load(&s->damaged);
+}
+
+/* From `first` on, neighbours of at most that tier, as many as one segment may hold. */
+static size_t extend(struct store_segment *const *segments, size_t count, size_t first,
+                     unsigned tier, uint64_t full_rows, uint64_t *ret_rows)
+{
+    uint64_t rows = 0, bytes = 0;
+    size_t n = 0;
+    for (size_t i = first; i < count; i++) {
+        const struct store_segment *s = segments[i];
+        if (!mergeable(s, full_rows) || tier_of(s->rows) > tier ||
+            rows + s->rows > full_rows + full_rows / 4 || bytes + s->raw_bytes > RAW_BYTES_MAX)
+            break;
+        rows += s->rows;
+        bytes += s->raw_bytes;
+        n++;
+    }
+    *ret_rows = rows;
+    return n;
+}
+
+size_t merge_choose(struct store_segment *const *segments, size_t count, uint64_t full_rows,
+                    bool settled, size_t *ret_first)
+{
+    unsigned top = tier_of(full_rows);
+    for (unsigned tier = 0; tier <= top; tier++) {
+        for (size_t i = 0; i < count;) {
+            uint64_t rows;
+            size_t n = extend(segments, count, i, tier, full_rows, &rows);
+            bool enough = n >= FAN_IN || (n >= 2 && rows >= full_rows / 4 * 3) ||
+                          (n >= 2 && settled && tier == top);
+            if (enough) {
+                *ret_first = i;
+                return n;
+            }
+            i += n ? n : 1;
+        }
+    }
+    return 0;
+}
+
+/* Groups segments of one day and tenant, in the log's order. */
+static int by_group(const void *a, const void *b)
+{
+    const struct store_segment *x = *(struct store_segment *const *)a;
+    const struct store_segment *y = *(struct store_segment *const *)b;
+    if (x->day != y->day) {
+        int64_t dx = store_segment_day(x), dy = store_segment_day(y);
+        if (dx != dy)
+            return dx > dy ? -1 : 1; /* newest first: it is searched most */
+        return x->day < y->day ? -1 : 1;
+    }
+    int c = tel_span_cmp(x->tenant, y->tenant);
+    if (c != 0)
+        return c;
+    if (x->upto.epoch != y->upto.epoch)
+        return x->upto.epoch < y->upto.epoch ? -1 : 1;
+    if (x->first_offset != y->first_offset)
+        return x->first_offset < y->first_offset ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool same_group(const struct store_segment *a, const struct store_segment *b)
+{
+    return a->day == b->day && tel_span_eq(a->tenant, b->tenant) &&
+           a->upto.epoch == b->upto.epoch;
+}
+
+/* ---- merging ------------------------------------------------------------------------------------ */
+
+static tel_code merge_inputs(struct merger *merger, struct store *store,
+                             struct store_segment *const *inputs, size_t count,
+                             struct merge_stats *stats, struct tel_error *err)
+{
+    struct rebuild rebuild;
+    rebuild_init(&rebuild);
+    tel_code rc = TEL_OK;
+    for (size_t i = 0; i < count && rc == TEL_OK; i++) {
+        rc = rebuild_add(&rebuild, inputs[i], merger->builder, err);
+        stats->read_bytes += inputs[i]->stored_bytes;
+    }
+    struct segment_image image;
+    if (rc == TEL_OK)
+        rc = segment_builder_finish(merger->builder, COMPRESSION_HOT, &image, err);
+    if (rc == TEL_OK)
+        rc = store_replace(store, inputs, count, &image, err);
+    if (rc == TEL_OK) {
+        stats->merges++;
+        stats->inputs += count;
+        stats->rows += image.rows;
+        stats->written_bytes += image.stored_bytes;
+    } else {
+        stats->failures++;
+    }
+    segment_builder_reset(merger->builder);
+    rebuild_done(&rebuild);
+    return rc;
+}
+
+tel_code merger_step(struct merger *merger, struct store *store, int64_t settled_day,
+                     bool *ret_done, struct merge_stats *stats, struct tel_error *err)
+{
+    struct store_view view = {0};
+    struct tel_buf missing = {0};
+    store_select(store, NULL, INT64_MIN, INT64_MAX, &view, &missing);
+    tel_buf_free(&missing);
+    store_segments *all = &view.segments;
+    if (all->len)
+        qsort(all->items, all->len, sizeof(*all->items), by_group);
+    tel_code rc = TEL_OK;
+    bool done = false;
+    for (size_t i = 0, end; i < all->len && !done && rc == TEL_OK; i = end) {
+        for (end = i + 1; end < all->len && same_group(all->items[i], all->items[end]); end++)
+            ;
+        size_t first;
+        size_t n = merge_choose(all->items + i, end - i, merger->full_rows,
+                                store_segment_day(all->items[i]) < settled_day, &first);
+        if (n == 0)
+            continue;
+        rc = merge_inputs(merger, store, all->items + i + first, n, stats, err);
+        done = rc == TEL_OK;
+    }
+    store_view_done(&view);
+    if (rc == TEL_OK)
+        *ret_done = done;
+    return rc;
+}

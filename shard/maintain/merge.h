@@ -1,0 +1,35 @@
+/*
+ * Merging small segments into large ones. A flush makes one segment a tenant and day, however few its
+ * events are; eight of about one size become one, until they have the full size, so that an event is
+ * rewritten once for each factor of eight. Once several would make a full segment, they do at once.
+ * Only neighbours in the log's order are merged, so that segments keep that order.
+ *
+ * Belongs to the server's maintenance thread.
+ */
+#ifndef SHARD_MAINTAIN_MERGE_H
+#define SHARD_MAINTAIN_MERGE_H
+
+#include "shard/store/store.h"
+
+struct merger;
+
+/* rows: what a full segment has. */
+struct merger *merger_new(uint64_t rows);
+void merger_free(struct merger *merger);
+
+struct merge_stats {
+    uint64_t merges, inputs, rows, read_bytes, written_bytes, failures;
+};
+
+/* Finds one set of segments to merge and merges it. settled_day: days before it get no new events
+ * worth waiting for, so that what is left of them is merged too. *ret_done: false when there was
+ * nothing to do. TEL_ERR_CORRUPT: a segment cannot be read; it is passed over from then on. */
+TEL_MUST_USE tel_code merger_step(struct merger *merger, struct store *store, int64_t settled_day,
+                                  bool *ret_done, struct merge_stats *stats,
+                                  struct tel_error *err);
+
+/* For tests: which of the segments, in the log's order, would be merged; 0 for none. */
+size_t merge_choose(struct store_segment *const *segments, size_t count, uint64_t full_rows,
+                    bool settled, size_t *ret_first);
+
+#endif

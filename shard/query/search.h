@@ -1,0 +1,101 @@
+/*
+ * A search over some partitions: takes a view of each, cuts it into pieces (a segment, a chunk of
+ * memory), and lets threads take them, newest first, until none is left.
+ *
+ *     piece ─select rows─> block ─pipes (a chain a thread)─> sink          any order: streams
+ *                                                        └─> newest N      ordered: kept, sent last
+ *
+ * A chain that ends in a partial state hands its state on at the end; several of them are as good as
+ * one to the router, which merges the states of many shards anyway.
+ */
+#ifndef SHARD_QUERY_SEARCH_H
+#define SHARD_QUERY_SEARCH_H
+
+#include "common/logsql/fields.h"
+#include "common/logsql/pipe.h"
+#include "common/base/buf.h"
+#include "common/logsql/tree.h"
+#include "common/sys/thread.h"
+#include "shard/ingest/partition.h"
+#include "shard/query/cache.h"
+#include "shard/query/pool.h"
+#include "shard/query/top.h"
+#include "shard/service.h"
+
+/* What a search finds of the server around it. */
+struct search_env {
+    struct partition *const *partitions;
+    size_t partition_count;
+    struct cache *cache;
+    struct pool *pool;
+    unsigned helpers; /* at most, of one search */
+    uint64_t memory_limit;
+};
+
+struct search_partition {
+    uint32_t id;
+    bool held;
+    struct partition_view view;
+    struct tel_buf missing; /* under the search's lock */
+};
+
+struct search_piece {
+    struct search_partition *partition;
+    struct store_segment *segment; /* or */
+    struct chunk *chunk;
+    int64_t min_time_ns, max_time_ns;
+};
+
+struct search {
+    struct pool_job job;
+    const struct search_env *env;
+    const Telescope__Shard__V1__SearchRequest *request;
+    const struct shard_sink *sink;
+
+    struct tel_arena arena; /* the query and its plan */
+    struct tel_query *query;
+    struct tel_fields fields; /* that the pipes need */
+    struct tel_span tenant;
+    int64_t start_ns, end_ns;
+    uint64_t memory_limit;
+    bool counting; /* rows need not be made: their number will do */
+    bool keeps_rows; /* no pipe drops a row: the newest N of a piece are enough */
+
+    struct search_partition *partitions;
+    size_t partition_count;
+    TEL_VEC(struct search_piece) pieces; /* newest first */
+    _Atomic size_t next_piece;
+    _Atomic bool over; /* an error, or nothing more is needed */
+
+    struct tel_mutex lock; /* what follows, and the sink */
+    struct top top;        /* when newest rows are asked for */
+    bool ordered;
+    tel_code code;
+    struct tel_error error;
+    struct segment_counters counters;
+    uint64_t segments, pruned, cpu_ns;
+};
+
+/* A thread in a search. */
+struct searcher {
+    struct search *search;
+    struct tel_arena arena; /* of the piece at hand */
+    struct tel_exec exec;
+    struct tel_chain *chain;
+    bool chain_failed; /* the error is of the pipes or the sink, not of the piece */
+    struct segment_counters counters;
+    uint64_t segments, pruned;
+};
+
+TEL_MUST_USE tel_code search_run(const struct search_env *env,
+                                 const Telescope__Shard__V1__SearchRequest *request,
+                                 const struct shard_sink *sink,
+                                 Telescope__Shard__V1__SearchEnd **ret_end, struct tel_error *err);
+
+/* scan.c: one piece, its rows pushed into the thread's chain. */
+TEL_MUST_USE tel_code search_scan(struct searcher *searcher, const struct search_piece *piece,
+                                  struct tel_error *err);
+/* May the search end? TEL_OK, TEL_ERR_CANCELLED, TEL_ERR_TIMEOUT. ctx is the search. */
+tel_code search_stop(void *ctx);
+
+#endif

@@ -1,0 +1,45 @@
+/* The inside of a shard server, for server.c, status.c and maintain/maintain.c. */
+#ifndef SHARD_SERVER_PRIVATE_H
+#define SHARD_SERVER_PRIVATE_H
+
+#include "common/metrics/registry.h"
+#include "common/sys/fs.h"
+#include "common/sys/thread.h"
+#include "shard/ingest/partition.h"
+#include "shard/maintain/merge.h"
+#include "shard/metrics.h"
+#include "shard/query/search.h"
+#include "shard/service.h"
+#include "shard/store/folder.h"
+
+struct ldb_shared;
+
+struct shard_server {
+    struct shard_options options;
+    char *dir, *node;
+    struct tel_fs_lock *lock_file;
+    struct ldb_shared *shared;
+    struct partition **partitions;
+    size_t partition_count;
+    struct cache *cache;
+    struct pool *pool;
+    struct search_env env;
+    struct merger *merger;
+    struct shard_metrics metrics;
+    bool registered;
+
+    struct tel_thread maintainer;
+    struct tel_mutex lock; /* guards what follows */
+    struct tel_cond wake;  /* the maintainer; searches == 0 */
+    _Atomic bool stopping; /* written under the lock, read by searches without it */
+    unsigned searches; /* under way */
+    bool disk_full;                 /* the maintainer's */
+    struct merge_stats merge_stats; /* the maintainer's, copied under the lock */
+};
+
+/* The maintenance thread (maintain.c): merging, retention, deletion, the disk's high-water mark. */
+void shard_maintain(void *server);
+/* One round of it; *ret_busy: there is more to do at once. */
+void shard_maintain_once(struct shard_server *server, bool *ret_busy);
+
+#endif
