@@ -34,7 +34,7 @@ void tel_map_clear(struct tel_map *map)
 {
     if (map->cap)
         memset(map->slots, 0, map->cap * sizeof *map->slots);
-    map->len = map->used = 0;
+    map->len = map->used = map->dropped = 0;
     tel_arena_reset(&map->keys);
 }
 
@@ -65,13 +65,14 @@ static struct tel_map_slot *find_free(struct tel_map *map, uint64_t hash)
 static void grow(struct tel_map *map)
 {
     struct tel_map old = *map;
-    bool compact = old.used > old.len;
+    bool compact = old.dropped > 0;
     size_t cap = old.cap ? old.cap : MIN_CAP;
     while (old.len + 1 > cap / 2)
         cap *= 2;
     map->slots = tel_calloc(cap, sizeof *map->slots);
     map->cap = cap;
     map->used = old.len;
+    map->dropped = 0;
     if (compact)
         tel_arena_init(&map->keys, KEY_BLOCK_SIZE);
     for (size_t i = 0; i < old.cap; i++) {
@@ -101,7 +102,7 @@ uint64_t *tel_map_put(struct tel_map *map, struct tel_span key, bool *ret_new)
         *ret_new = !slot;
     if (slot)
         return &slot->value;
-    if (map->used + 1 > map->cap / 4 * 3)
+    if (map->used + 1 > map->cap / 4 * 3 || map->dropped > map->cap)
         grow(map);
     slot = find_free(map, hash);
     if (!slot->key.ptr)
@@ -118,6 +119,7 @@ bool tel_map_remove(struct tel_map *map, struct tel_span key)
         return false;
     *slot = (struct tel_map_slot){.key = {tombstone, 0}};
     map->len--;
+    map->dropped++;
     return true;
 }
 

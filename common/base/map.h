@@ -19,6 +19,7 @@ struct tel_map_slot {
 struct tel_map {
     struct tel_map_slot *slots;
     size_t cap, len, used; /* used counts tombstones too */
+    size_t dropped;        /* removed keys that still take memory in the arena */
     struct tel_arena keys;
 };
 

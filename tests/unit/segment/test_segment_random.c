@@ -1,0 +1,381 @@
+/*
+ * Segments against the plain evaluator: random events go into a segment and stay in memory; every
+ * byte must come back, and every random query must find the same rows in both. The seed is printed
+ * and can be given: test_segment_random SEED [ROUNDS].
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "common/base/vec.h"
+#include "common/logsql/filter.h"
+#include "common/logsql/parser.h"
+#include "shard/segment/events.h"
+#include "shard/segment/segment.h"
+#include "tests/unit/segment/segment_text.h"
+
+static uint64_t seed;
+static unsigned rounds = 12;
+
+struct world {
+    struct tel_rand rand;
+    struct tel_arena arena;
+    struct segment_stream streams[6];
+    size_t stream_count;
+    TEL_VEC(struct segment_event) events;
+    struct segment_image image;
+    struct segment_reader *reader;
+};
+
+static tel_code read_section(void *ctx, uint32_t section, struct tel_span *ret,
+                             struct tel_error *err)
+{
+    const struct segment_image *image = ctx;
+    for (size_t i = 0; i < image->section_count; i++) {
+        if (image->sections[i].id == section) {
+            *ret = image->sections[i].bytes;
+            return TEL_OK;
+        }
+    }
+    return tel_error_set(err, TEL_ERR_NOTFOUND, "section %u", section);
+}
+
+static struct tel_span line(struct world *w)
+{
+    struct tel_buf buf = {0};
+    segment_text_line(&w->rand, &buf);
+    struct tel_span s = tel_arena_copy(&w->arena, tel_buf_span(&buf));
+    tel_buf_free(&buf);
+    return s;
+}
+
+static struct tel_span short_value(struct world *w)
+{
+    uint64_t kind = tel_rand_below(&w->rand, 10);
+    if (kind == 0)
+        return line(w);
+    if (kind < 5)
+        return segment_text_word(&w->rand);
+    return tel_arena_printf(&w->arena, "%llu",
+                            (unsigned long long)tel_rand_below(&w->rand, kind < 8 ? 20 : 100000));
+}
+
+static void make_streams(struct world *w)
+{
+    static const char *const apps[] = {"nginx", "hdfs", "", "sshd \"x\""};
+    w->stream_count = 1 + tel_rand_below(&w->rand, 6);
+    for (size_t i = 0; i < w->stream_count; i++) {
+        struct tel_field *labels = TEL_ARENA_ARRAY(&w->arena, struct tel_field, 2);
+        labels[0] = (struct tel_field){TEL_SPAN("app"), tel_span_cstr(apps[i % 4])};
+        labels[1] = (struct tel_field){
+            TEL_SPAN("host"), tel_arena_printf(&w->arena, "web-%u", (unsigned)i)};
+        segment_stream_init(&w->streams[i], labels, (uint32_t)tel_rand_below(&w->rand, 3),
+                            &w->arena);
+    }
+}
+
+static void make_attributes(struct world *w, struct tel_event *e)
+{
+    static const char *const names[] = {"level", "user", "app", "severity", "k8s.pod", "note"};
+    if (tel_rand_below(&w->rand, 3) == 0)
+        return;
+    struct tel_field *attributes =
+        TEL_ARENA_ARRAY(&w->arena, struct tel_field, TEL_ARRAY_LEN(names));
+    for (size_t i = 0; i < TEL_ARRAY_LEN(names); i++) {
+        if (tel_rand_below(&w->rand, 1 + i * 4) == 0)
+            attributes[e->attribute_count++] =
+                (struct tel_field){tel_span_cstr(names[i]), short_value(w)};
+    }
+    e->attributes = attributes;
+}
+
+static void make_events(struct world *w, size_t count)
+{
+    int64_t time = 1767225600000000000;
+    int64_t offset = 0;
+    while (w->events.len < count) {
+        uint32_t n = 1 + (uint32_t)tel_rand_below(&w->rand, 40);
+        const struct segment_stream *stream =
+            &w->streams[tel_rand_below(&w->rand, w->stream_count)];
+        offset += 1 + (int64_t)tel_rand_below(&w->rand, 3);
+        for (uint32_t i = 0; i < n; i++) {
+            struct tel_event *e = TEL_ARENA_NEW(&w->arena, struct tel_event);
+            time += (int64_t)tel_rand_below(&w->rand, 3) * (int64_t)tel_rand_below(&w->rand, 50000);
+            e->timestamp_ns = time - (int64_t)tel_rand_below(&w->rand, 2) *
+                                         (int64_t)tel_rand_below(&w->rand, 1000000);
+            e->severity = (uint32_t)tel_rand_below(&w->rand, 3) * 8;
+            e->body = line(w);
+            if (tel_rand_below(&w->rand, 5) == 0)
+                e->trace_id = tel_arena_printf(
+                    &w->arena, "%016llx%016llx", (unsigned long long)tel_rand_u64(&w->rand),
+                    (unsigned long long)tel_rand_below(&w->rand, 9));
+            if (e->trace_id.len)
+                e->span_id = tel_span_slice(e->trace_id, 0, 16);
+            make_attributes(w, e);
+            struct tel_row_key key = {e->timestamp_ns, 3, i, offset};
+            tel_vec_push(&w->events, ((struct segment_event){key, stream, e}));
+        }
+    }
+}
+
+static int event_cmp(const void *a, const void *b)
+{
+    return tel_row_key_cmp(&((const struct segment_event *)a)->key,
+                           &((const struct segment_event *)b)->key);
+}
+
+static void check_ok(tel_code rc, const struct tel_error *err)
+{
+    if (rc != TEL_OK)
+        fail_msg("%s: %s (seed %llu)", tel_code_name(rc), err->text, (unsigned long long)seed);
+}
+
+static void same_rows(struct tel_block_source *a, struct tel_block_source *b, struct tel_span what)
+{
+    if (a->rows != b->rows)
+        fail_msg("%zu rows instead of %zu for %.*s (seed %llu)", b->rows, a->rows,
+                 TEL_SPAN_ARG(what), (unsigned long long)seed);
+    for (size_t i = 0; i < a->rows; i++) {
+        if (memcmp(&a->keys[i], &b->keys[i], sizeof(*a->keys)) != 0)
+            fail_msg("row %zu differs for %.*s (seed %llu)", i, TEL_SPAN_ARG(what),
+                     (unsigned long long)seed);
+    }
+}
+
+static void same_columns(struct tel_block_source *a, struct tel_block_source *b)
+{
+    struct tel_error err;
+    const struct tel_span *names, *other, *x, *y;
+    size_t count, other_count;
+    check_ok(a->ops->names(a, &names, &count, &err), &err);
+    check_ok(b->ops->names(b, &other, &other_count, &err), &err);
+    assert_int_equal(count, other_count);
+    for (size_t k = 0; k < count; k++) {
+        check_ok(a->ops->column(a, names[k], &x, &err), &err);
+        check_ok(b->ops->column(b, names[k], &y, &err), &err);
+        assert_non_null(x);
+        assert_non_null(y);
+        for (size_t i = 0; i < a->rows; i++) {
+            if (!tel_span_eq(x[i], y[i]))
+                fail_msg("%.*s of row %zu: \"%.*s\" instead of \"%.*s\" (seed %llu)",
+                         TEL_SPAN_ARG(names[k]), i, TEL_SPAN_ARG(y[i]), TEL_SPAN_ARG(x[i]),
+                         (unsigned long long)seed);
+        }
+    }
+    check_ok(b->ops->column(b, TEL_SPAN("no such field"), &y, &err), &err);
+    assert_null(y);
+}
+
+/* ---- queries ------------------------------------------------------------------------------ */
+
+/* A piece of some event's body, as a query might name it. */
+static struct tel_span piece(struct world *w)
+{
+    struct tel_span body = w->events.items[tel_rand_below(&w->rand, w->events.len)].event->body;
+    if (body.len == 0)
+        return segment_text_word(&w->rand);
+    size_t from = tel_rand_below(&w->rand, body.len);
+    size_t len = 1 + tel_rand_below(&w->rand, 24);
+    while (tel_rand_below(&w->rand, 2) && from > 0 &&
+           (unsigned char)body.ptr[from] > ' ' && (unsigned char)body.ptr[from - 1] > ' ')
+        from--;
+    return tel_span_slice(body, from, from + len);
+}
+
+static void add_leaf(struct world *w, struct tel_buf *q)
+{
+    static const char *const fields[] = {"", "", "", "", "_msg:", "level:", "user:", "app:",
+                                         "severity:", "host:", "trace_id:"};
+    struct tel_span text = tel_rand_below(&w->rand, 3) ? piece(w) : segment_text_word(&w->rand);
+    const char *field = fields[tel_rand_below(&w->rand, TEL_ARRAY_LEN(fields))];
+    uint64_t kind = tel_rand_below(&w->rand, 15);
+    if (kind == 13) {
+        TEL_BUF_ADD_LIT(q, "{app=\"nginx\"}");
+        return;
+    }
+    tel_buf_printf(q, "%s", field);
+    if (kind == 8)
+        tel_buf_add_char(q, '=');
+    if (kind == 11) {
+        tel_buf_printf(q, "ipv4_range(\"10.0.%llu.0/24\")",
+                       (unsigned long long)tel_rand_below(&w->rand, 60));
+        return;
+    }
+    if (kind == 12) {
+        tel_buf_printf(q, "len_range(%llu, 60)", (unsigned long long)tel_rand_below(&w->rand, 60));
+        return;
+    }
+    if (kind == 9 || kind == 10) {
+        struct tel_buf re = {0};
+        for (size_t i = 0; i < text.len; i++) {
+            unsigned char c = (unsigned char)text.ptr[i];
+            if (c >= 0x80 || c < ' ')
+                tel_buf_add_char(&re, '.');
+            else if (strchr("\\^$.|?*+()[]{}", c))
+                tel_buf_printf(&re, "\\%c", c);
+            else if (kind == 10 && i % 4 == 2 && c != ' ')
+                tel_buf_add(&re, "\\S", 2);
+            else
+                tel_buf_add_char(&re, (char)c);
+        }
+        tel_buf_add_char(q, '~');
+        tel_buf_add_json(q, tel_buf_span(&re));
+        tel_buf_free(&re);
+        return;
+    }
+    if (kind == 7)
+        TEL_BUF_ADD_LIT(q, "i(");
+    tel_buf_add_json(q, text);
+    if (kind == 7)
+        tel_buf_add_char(q, ')');
+    if (kind >= 4 && kind < 7)
+        tel_buf_add_char(q, '*');
+}
+
+static void add_filter(struct world *w, struct tel_buf *q, unsigned depth)
+{
+    uint64_t kind = tel_rand_below(&w->rand, depth ? 8 : 2);
+    if (kind < 5) {
+        if (tel_rand_below(&w->rand, 6) == 0)
+            tel_buf_add_char(q, '!');
+        add_leaf(w, q);
+        return;
+    }
+    if (kind == 5)
+        tel_buf_add_char(q, '!');
+    tel_buf_add_char(q, '(');
+    add_filter(w, q, depth - 1);
+    tel_buf_printf(q, kind == 7 ? " or " : " ");
+    add_filter(w, q, depth - 1);
+    tel_buf_add_char(q, ')');
+}
+
+/* The events that match, by the plain evaluator. */
+static struct tel_block_source *expected(struct world *w, const struct segment_query *query,
+                                         struct tel_arena *arena)
+{
+    struct tel_error err;
+    struct tel_block_source *all = segment_events_source(w->events.items, w->events.len, arena);
+    uint64_t *bits = TEL_ARENA_ARRAY(arena, uint64_t, TEL_BITMAP_WORDS(w->events.len));
+    for (size_t i = 0; i < w->events.len; i++) {
+        if (w->events.items[i].key.time_ns >= query->start_ns &&
+            w->events.items[i].key.time_ns < query->end_ns)
+            bits[i / 64] |= UINT64_C(1) << (i % 64);
+    }
+    check_ok(tel_filter_eval(query->filter, all, bits, &err), &err);
+    struct segment_event *rows = TEL_ARENA_ARRAY(arena, struct segment_event, w->events.len);
+    size_t n = 0;
+    for (size_t i = 0; i < w->events.len; i++) {
+        if (bits[i / 64] >> (i % 64) & 1)
+            rows[n++] = w->events.items[i];
+    }
+    if (query->newest && n > query->newest) {
+        rows += n - query->newest;
+        n = query->newest;
+    }
+    return segment_events_source(rows, n, arena);
+}
+
+static void random_query(struct world *w)
+{
+    struct tel_arena arena;
+    struct tel_error err;
+    struct tel_buf text = {0};
+    struct tel_query *tree;
+    struct segment_counters counters = {0};
+    tel_arena_init(&arena, 0);
+    add_filter(w, &text, 2);
+    struct tel_parse_options options = {.filter_only = true};
+    tel_code rc = tel_query_parse(tel_buf_span(&text), 0, &options, &arena, &tree, &err);
+    if (rc != TEL_OK) { /* control bytes and the like are not for the parser */
+        tel_buf_free(&text);
+        tel_arena_free(&arena);
+        return;
+    }
+    struct segment_query query = {.filter = tree->filter, .start_ns = INT64_MIN, .end_ns = INT64_MAX};
+    if (tel_rand_below(&w->rand, 3) == 0) {
+        query.start_ns = w->events.items[tel_rand_below(&w->rand, w->events.len)].key.time_ns;
+        query.end_ns = query.start_ns + (int64_t)tel_rand_below(&w->rand, 100000000);
+    }
+    query.newest = tel_rand_below(&w->rand, 2) * tel_rand_below(&w->rand, 20);
+    struct tel_block_source *want = expected(w, &query, &arena), *got;
+    check_ok(segment_select(w->reader, &query, &arena, &got, &counters, &err), &err);
+    same_rows(want, got, tel_buf_span(&text));
+    if (tel_rand_below(&w->rand, 10) == 0)
+        same_columns(want, got);
+    query.newest = 0;
+    uint64_t count;
+    want = expected(w, &query, &arena);
+    check_ok(segment_count(w->reader, &query, &count, &counters, &err), &err);
+    if (count != want->rows)
+        fail_msg("count %llu instead of %zu for %.*s (seed %llu)", (unsigned long long)count,
+                 want->rows, TEL_SPAN_ARG(tel_buf_span(&text)), (unsigned long long)seed);
+    tel_query_done(tree);
+    tel_buf_free(&text);
+    tel_arena_free(&arena);
+}
+
+static void one_round(struct world *w, struct segment_builder *b, size_t count, unsigned queries)
+{
+    struct tel_error err;
+    tel_arena_init(&w->arena, 0);
+    make_streams(w);
+    make_events(w, count);
+    for (size_t i = 0; i < w->events.len; i++) {
+        const struct segment_event *e = &w->events.items[i];
+        uint32_t stream =
+            segment_builder_stream(b, e->stream->labels, e->stream->label_count);
+        segment_builder_add(b, &e->key, stream, e->event);
+    }
+    check_ok(segment_builder_finish(b, 1, &w->image, &err), &err);
+    assert_int_equal(w->image.rows, w->events.len);
+    qsort(w->events.items, w->events.len, sizeof(*w->events.items), event_cmp);
+    struct segment_io io = {&w->image, read_section};
+    check_ok(segment_reader_open(&io, &w->reader, &err), &err);
+    assert_int_equal(segment_reader_info(w->reader)->rows, w->events.len);
+    struct segment_query all = {.start_ns = INT64_MIN, .end_ns = INT64_MAX};
+    struct segment_counters counters = {0};
+    struct tel_block_source *got;
+    struct tel_arena arena;
+    tel_arena_init(&arena, 0);
+    check_ok(segment_select(w->reader, &all, &arena, &got, &counters, &err), &err);
+    struct tel_block_source *want = segment_events_source(w->events.items, w->events.len, &arena);
+    same_rows(want, got, TEL_SPAN("*"));
+    same_columns(want, got);
+    tel_arena_free(&arena);
+    for (unsigned i = 0; i < queries; i++)
+        random_query(w);
+    segment_reader_close(w->reader);
+    segment_builder_reset(b);
+    tel_vec_free(&w->events);
+    tel_arena_free(&w->arena);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 7, 100, 500, 3000, 6000};
+    struct segment_learnt *learnt = segment_learnt_new();
+    struct segment_builder *b = segment_builder_new(learnt);
+    struct world w = {0};
+    tel_rand_init(&w.rand, seed);
+    for (unsigned i = 0; i < rounds; i++)
+        one_round(&w, b, sizes[i % TEL_ARRAY_LEN(sizes)], 60);
+    segment_builder_free(b);
+    segment_learnt_free(learnt);
+}
+
+int main(int argc, char **argv)
+{
+    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : tel_rand_seed() % 1000000;
+    if (argc > 2)
+        rounds = (unsigned)strtoul(argv[2], NULL, 10);
+    print_message("seed %llu\n", (unsigned long long)seed);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
