@@ -61,6 +61,8 @@ struct tel_http_request {
     TEL_VEC(struct tel_http_pair) params;
     TEL_VEC(struct http_reply_header) headers;
     char peer[80];
+    void *state;
+    void (*free_state)(void *);
     /* streaming */
     tel_http_pull_cb *pull;
     void (*done)(void *ctx);

@@ -18,6 +18,7 @@
 /* A body that is refused on the way is read and dropped up to so many times its cap, so that the
  * client gets to read why; then the connection is closed. */
 #define DISCARD_TIMES 4
+#define SLICE         4096u
 
 /* ---- making and freeing ------------------------------------------------------------------- */
 
@@ -63,6 +64,8 @@ void http_request_free(struct tel_http_request *req)
         return;
     if (req->done)
         req->done(req->stream_ctx);
+    if (req->free_state)
+        req->free_state(req->state);
     body_drop(req);
     tel_http_decoder_free(req->decoder);
     tel_buf_free(&req->out);
@@ -129,7 +132,7 @@ bool http_request_begin(struct tel_http_request *req)
     if (tel_http_header(req, "Content-Length", &value)) {
         unsigned long long n = 0;
         req->had_body = tel_span_to_u64(value, &n) && n > 0;
-        if (n > req->route->r.body_max)
+        if (n > req->route->r.body_max && !req->route->r.piece)
             return refuse_now(req, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
     }
     if (atomic_load(&req->server->bodies_held) >= req->server->bodies_max)
@@ -158,22 +161,53 @@ static void body_refuse(struct tel_http_request *req, unsigned status)
     body_drop(req);
 }
 
+/* Hands over what is held once it is a piece. */
+static tel_code body_piece(struct tel_http_request *req)
+{
+    const struct tel_http_route *r = &req->route->r;
+    if (!r->piece || req->body.len < r->body_max)
+        return TEL_OK;
+    size_t took = r->piece(r->ctx, req, tel_buf_span(&req->body));
+    TEL_CHECK(took <= req->body.len);
+    if (took == 0)
+        return tel_error_set(&req->refuse, TEL_ERR_LIMIT,
+                             "the body holds an item larger than %llu bytes",
+                             (unsigned long long)r->body_max);
+    req->body.len -= took;
+    memmove(req->body.ptr, req->body.ptr + took, req->body.len);
+    return TEL_OK;
+}
+
+/* Decodes and keeps. What can come of one slice of a compressed body is bounded by the decoder's cap,
+ * which for bodies in pieces is over what is held already. */
+static tel_code body_take(struct tel_http_request *req, struct tel_span in)
+{
+    const struct tel_http_route *r = &req->route->r;
+    if (!r->piece && req->body_wire > r->body_max)
+        return tel_error_set(&req->refuse, TEL_ERR_LIMIT, "the body is larger than %llu bytes",
+                             (unsigned long long)r->body_max);
+    tel_code rc = TEL_OK;
+    while (in.len > 0 && rc == TEL_OK) {
+        struct tel_span slice = tel_span_slice(in, 0, req->decoder && r->piece ? SLICE : in.len);
+        in = tel_span_slice(in, slice.len, in.len);
+        if (req->decoder)
+            rc = tel_http_decoder_feed(req->decoder, slice, r->piece ? 2 * r->body_max : r->body_max,
+                                       &req->body, &req->refuse);
+        else
+            tel_buf_add_span(&req->body, slice);
+        if (rc == TEL_OK)
+            rc = body_piece(req);
+    }
+    return rc;
+}
+
 bool http_request_body(struct tel_http_request *req, const char *data, size_t len)
 {
-    uint64_t max = req->route->r.body_max;
     req->had_body = true;
     req->body_wire += len;
     if (req->refuse_status)
-        return req->body_wire / DISCARD_TIMES <= max;
-    tel_code rc = TEL_OK;
-    if (req->body_wire > max)
-        rc = tel_error_set(&req->refuse, TEL_ERR_LIMIT, "the body is larger than %llu bytes",
-                           (unsigned long long)max);
-    else if (req->decoder)
-        rc = tel_http_decoder_feed(req->decoder, tel_span_make(data, len), max, &req->body,
-                                   &req->refuse);
-    else
-        tel_buf_add(&req->body, data, len);
+        return req->body_wire / DISCARD_TIMES <= req->route->r.body_max;
+    tel_code rc = body_take(req, tel_span_make(data, len));
     if (rc == TEL_OK && body_account(req))
         return true;
     if (rc == TEL_OK) {
@@ -313,6 +347,17 @@ const char *tel_http_peer(const struct tel_http_request *req)
 struct tel_arena *tel_http_arena(struct tel_http_request *req)
 {
     return &req->arena;
+}
+
+void *tel_http_state(const struct tel_http_request *req)
+{
+    return req->state;
+}
+
+void tel_http_set_state(struct tel_http_request *req, void *state, void (*free_state)(void *))
+{
+    req->state = state;
+    req->free_state = free_state;
 }
 
 bool tel_http_gone(const struct tel_http_request *req)

@@ -34,6 +34,11 @@ struct tel_http_route {
     tel_http_handler *handler;
     void *ctx;
     uint64_t body_max; /* bytes of the body, before and after decoding; 0: 1 MiB */
+    /* If set, bodies larger than body_max are taken in pieces of about that size instead of being
+     * refused: `piece` gets what has come so far and returns how many bytes it took (0 refuses the
+     * body with 413); the handler gets the rest. The client may still go away in between: then the
+     * state's free function runs and the handler does not. */
+    size_t (*piece)(void *ctx, struct tel_http_request *req, struct tel_span body);
     /* The body is never taken for form fields, whatever its Content-Type says: `curl --data-binary`
      * calls everything a form. For routes that insert. */
     bool raw_body;
@@ -94,6 +99,9 @@ struct tel_span tel_http_body(const struct tel_http_request *req);
 /* "10.0.0.7:51234" */
 const char *tel_http_peer(const struct tel_http_request *req);
 struct tel_arena *tel_http_arena(struct tel_http_request *req);
+/* What a handler keeps from piece to piece; freed with the request. NULL at first. */
+void *tel_http_state(const struct tel_http_request *req);
+void tel_http_set_state(struct tel_http_request *req, void *state, void (*free_state)(void *));
 /* Has the client gone, or is the server being stopped? Cheap (one system call); for long work. */
 bool tel_http_gone(const struct tel_http_request *req);
 

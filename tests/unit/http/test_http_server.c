@@ -18,6 +18,7 @@
 #include <zstd.h>
 
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/net/http/http_server.h"
 #include "tests/unit/http/http_raw.h"
 
@@ -86,6 +87,41 @@ static void stream(void *ctx, struct tel_http_request *req)
     tel_http_stream(req, 200, "text/plain", count_up, counter_done, c);
 }
 
+/* Takes whole lines, counts bytes and lines over all pieces. */
+struct total {
+    size_t bytes, lines, pieces;
+};
+
+static void total_add(struct total *t, struct tel_span s)
+{
+    t->bytes += s.len;
+    t->pieces++;
+    for (size_t i = 0; i < s.len; i++)
+        t->lines += s.ptr[i] == '\n';
+}
+
+static size_t add_piece(void *ctx, struct tel_http_request *req, struct tel_span body)
+{
+    (void)ctx;
+    if (!tel_http_state(req))
+        tel_http_set_state(req, calloc(1, sizeof(struct total)), free);
+    while (body.len > 0 && body.ptr[body.len - 1] != '\n')
+        body.len--;
+    total_add(tel_http_state(req), body);
+    return body.len;
+}
+
+static void sum(void *ctx, struct tel_http_request *req)
+{
+    (void)ctx;
+    struct total none = {0}, *t = tel_http_state(req) ? tel_http_state(req) : &none;
+    total_add(t, tel_http_body(req));
+    char text[80];
+    int n = snprintf(text, sizeof(text), "bytes=%zu lines=%zu %s", t->bytes, t->lines,
+                     t->pieces > 1 ? "pieces" : "whole");
+    tel_http_reply(req, 200, "text/plain", tel_span_make(text, (size_t)n));
+}
+
 static void forget(void *ctx, struct tel_http_request *req)
 {
     (void)ctx;
@@ -99,11 +135,12 @@ static int start(void **state)
     struct tel_http_server_options o = {.address = "127.0.0.1:0", .bodies_max = 8u << 20};
     assert_int_equal(tel_http_server_new(&o, &server, &err), TEL_OK);
     static const struct tel_http_route routes[] = {
-        {"GET POST", "/echo", echo, NULL, BODY_MAX, false},
-        {"GET POST", "/echo/*", echo, NULL, BODY_MAX, false},
-        {"POST", "/raw", echo, NULL, BODY_MAX, true},
-        {"GET", "/stream", stream, NULL, 0, false},
-        {"GET", "/forget", forget, NULL, 0, false},
+        {.methods = "GET POST", .path = "/echo", .handler = echo, .body_max = BODY_MAX},
+        {.methods = "GET POST", .path = "/echo/*", .handler = echo, .body_max = BODY_MAX},
+        {.methods = "POST", .path = "/raw", .handler = echo, .body_max = BODY_MAX, .raw_body = true},
+        {.methods = "POST", .path = "/pieces", .handler = sum, .piece = add_piece, .body_max = BODY_MAX},
+        {.methods = "GET", .path = "/stream", .handler = stream},
+        {.methods = "GET", .path = "/forget", .handler = forget},
     };
     for (size_t i = 0; i < TEL_ARRAY_LEN(routes); i++)
         tel_http_server_route(server, &routes[i]);
@@ -213,6 +250,25 @@ static void test_encodings(void **state)
     n = ZSTD_compress(packed, sizeof(packed), bomb, sizeof(bomb), 3);
     assert_true(n <= BODY_MAX);
     expect(zs, packed, n, 413, "larger than 65536");
+}
+
+static void test_pieces(void **state)
+{
+    (void)state;
+    static char lines[1u << 20], packed[1u << 20];
+    for (size_t i = 0; i < sizeof(lines); i++)
+        lines[i] = i % 100 == 99 ? '\n' : 'a';
+    expect("POST /pieces HTTP/1.1\r\n", lines, 1000, 200, "bytes=1000 lines=10 whole");
+    expect("POST /pieces HTTP/1.1\r\n", lines, sizeof(lines), 200, "bytes=1048576 lines=10485 pieces");
+    size_t n = gzip(lines, sizeof(lines), packed, sizeof(packed));
+    expect("POST /pieces HTTP/1.1\r\nContent-Encoding: gzip\r\n", packed, n, 413, "larger than");
+    for (size_t i = 0; i < sizeof(lines); i++) /* hard to compress: no bomb */
+        lines[i] = i % 100 == 99 ? '\n' : (char)('a' + tel_hash_u64(i) % 26);
+    n = gzip(lines, sizeof(lines), packed, sizeof(packed));
+    expect("POST /pieces HTTP/1.1\r\nContent-Encoding: gzip\r\n", packed, n, 200,
+           "bytes=1048576 lines=10485 pieces");
+    memset(lines, 'a', sizeof(lines)); /* one line that is larger than a piece */
+    expect("POST /pieces HTTP/1.1\r\n", lines, 4 * BODY_MAX, 413, "larger than");
 }
 
 static void test_cut_body(void **state)
@@ -327,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_parameters, start, stop),
         cmocka_unit_test_setup_teardown(test_refusals, start, stop),
         cmocka_unit_test_setup_teardown(test_encodings, start, stop),
+        cmocka_unit_test_setup_teardown(test_pieces, start, stop),
         cmocka_unit_test_setup_teardown(test_cut_body, start, stop),
         cmocka_unit_test_setup_teardown(test_streams, start, stop),
         cmocka_unit_test_setup_teardown(test_thousand, start, stop),
