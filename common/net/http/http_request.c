@@ -15,9 +15,9 @@
 
 #define PARAMS_MAX   1000
 #define PULL_BLOCK   (64u << 10)
-/* A body that is refused on the way is read and dropped up to so many times its cap, so that the
- * client gets to read why; then the connection is closed. */
-#define DISCARD_TIMES 4
+/* A body that is refused on the way is read and dropped up to so many bytes, so that the client gets
+ * to read why; then the connection is closed. */
+#define DISCARD_BYTES (UINT64_C(256) << 20)
 #define SLICE         4096u
 
 /* ---- making and freeing ------------------------------------------------------------------- */
@@ -206,7 +206,7 @@ bool http_request_body(struct tel_http_request *req, const char *data, size_t le
     req->had_body = true;
     req->body_wire += len;
     if (req->refuse_status)
-        return req->body_wire / DISCARD_TIMES <= req->route->r.body_max;
+        return req->body_wire <= DISCARD_BYTES;
     tel_code rc = body_take(req, tel_span_make(data, len));
     if (rc == TEL_OK && body_account(req))
         return true;
