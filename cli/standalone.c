@@ -1,0 +1,323 @@
+/*
+ * telescope standalone: sidecar, queue, shards and router in one process.
+ *
+ *     --tail files ─> sidecar ─┐
+ *                              ├─> journal (DIR/queue) ─> shard server (DIR/index) <─ router <─ HTTP, gRPC
+ *     HTTP /insert ─> insert ──┘
+ *
+ * Each part is the library that its program is made of. They are made from right to left and taken
+ * down from left to right: no part ever sees one that it needs gone.
+ */
+#include "cli/standalone.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "common/base/mem.h"
+#include "common/conf/program.h"
+#include "common/metrics/registry.h"
+#include "common/net/http/http_server.h"
+#include "common/sys/fs.h"
+#include "common/sys/limits.h"
+#include "common/transport/transport_journal.h"
+#include "router/select.h"
+#include "router/shard_client.h"
+#include "shard/shard.h"
+#include "sidecar/insert/insert.h"
+#include "sidecar/sidecar.h"
+
+#define TEL_LOG_COMPONENT "standalone"
+#include "common/base/log.h"
+
+#define RETENTION_MIN (UINT64_C(1) << 30)
+#define READY_WAIT_MS 30000
+
+#define CONF(...) TEL_CONF_ITEM(struct standalone_config, __VA_ARGS__)
+static const struct tel_conf_item conf_items[] = {
+#include "cli/standalone.def"
+};
+#undef CONF
+const struct tel_conf_table standalone_conf_table = TEL_CONF_TABLE(conf_items, struct standalone_config);
+
+struct standalone {
+    const struct standalone_config *config;
+    struct tel_arena arena; /* paths */
+    struct tel_fs_lock *lock;
+    struct tel_metrics *metrics;
+    struct tel_transport *queue;
+    struct shard_server *shards;
+    struct shard_client *client;
+    struct router *router;
+    struct select *select;
+    struct tel_insert *insert;
+    struct tel_http_server *http;
+    struct sidecar *sidecar;
+};
+
+static const char *below(struct standalone *s, const char *name)
+{
+    return tel_arena_printf(&s->arena, "%s/%s", s->config->data_dir, name).ptr;
+}
+
+/* ---- the parts, in the order of their making ---------------------------------------------- */
+
+static tel_code take_folder(struct standalone *s, struct tel_error *err)
+{
+    tel_code rc = tel_fs_mkdir_all(tel_fs_system(), s->config->data_dir, err);
+    if (rc == TEL_OK)
+        rc = tel_fs_lock(below(s, "LOCK"), &s->lock, err);
+    if (rc == TEL_ERR_LOCKED)
+        return tel_error_wrap(err, rc, "another telescope runs on %s", s->config->data_dir);
+    return rc;
+}
+
+static tel_code open_queue(struct standalone *s, struct tel_error *err)
+{
+    const struct standalone_config *c = s->config;
+    struct tel_transport_journal_options o = {
+        .dir = below(s, "queue"),
+        .partitions = (uint32_t)c->queue_partitions,
+        .partition_bytes = (uint64_t)c->queue_bytes,
+        .sync_interval_ms = (uint32_t)c->queue_sync_interval,
+    };
+    return tel_transport_journal_new(&o, &s->queue, err);
+}
+
+/* The budget that is printed at start: what was asked for, or half of what is free. */
+static tel_code size_budget(struct standalone *s, uint64_t *ret, struct tel_error *err)
+{
+    struct tel_fs_space space = {0};
+    *ret = (uint64_t)s->config->retention_bytes;
+    if (*ret)
+        return TEL_OK;
+    tel_code rc = tel_fs_space(tel_fs_system(), s->config->data_dir, &space, err);
+    if (rc == TEL_OK)
+        *ret = TEL_MAX(space.free_bytes / 2, RETENTION_MIN);
+    return rc;
+}
+
+static tel_code start_shards(struct standalone *s, struct tel_error *err)
+{
+    const struct standalone_config *c = s->config;
+    uint64_t budget = 0;
+    uint32_t partitions = 0;
+    tel_code rc = size_budget(s, &budget, err);
+    if (rc == TEL_OK)
+        rc = tel_transport_partitions(s->queue, 1000, &partitions, err);
+    if (rc != TEL_OK)
+        return rc;
+    uint32_t *all = TEL_ARENA_ARRAY(&s->arena, uint32_t, partitions);
+    for (uint32_t i = 0; i < partitions; i++)
+        all[i] = i;
+    struct shard_options o = {
+        .dir = below(s, "index"),
+        .node = STANDALONE_SHARD,
+        .partitions = all,
+        .partition_count = partitions,
+        .metrics = s->metrics,
+        .memory_bytes = (uint64_t)c->memory_bytes,
+        .query_memory_bytes = (uint64_t)c->query_memory_bytes,
+        .retention_days = (uint32_t)c->retention_days,
+        .retention_bytes = budget,
+    };
+    char size[32];
+    cli_size_text(size, budget);
+    tel_log_info("keeping events", tel_kv_str("up_to", size),
+                 c->retention_days ? tel_kv_i64("days", c->retention_days) : tel_kv_str("days", "any"),
+                 tel_kv_str("dir", c->data_dir));
+    return shard_server_new(&o, s->queue, &s->shards, err);
+}
+
+static tel_code start_router(struct standalone *s, struct tel_error *err)
+{
+    const struct standalone_config *c = s->config;
+    uint32_t partitions = 0;
+    tel_code rc = standalone_shard_client(s->shards, &s->client, err);
+    if (rc == TEL_OK)
+        rc = tel_transport_partitions(s->queue, 1000, &partitions, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct shard_map *map = shard_map_new(0);
+    for (uint32_t i = 0; i < partitions && rc == TEL_OK; i++)
+        rc = shard_map_add(map, i, STANDALONE_SHARD, err);
+    struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes};
+    if (rc == TEL_OK) {
+        s->router = router_new(&o, s->client, map);
+        s->select = select_new(s->router, NULL);
+    }
+    shard_map_unref(map);
+    return rc;
+}
+
+/* ---- admin -------------------------------------------------------------------------------- */
+
+static void metrics_handler(void *ctx, struct tel_http_request *req)
+{
+    struct standalone *s = ctx;
+    struct tel_buf out = {0};
+    tel_metrics_expose(s->metrics, &out);
+    tel_http_reply(req, 200, TEL_METRICS_CONTENT_TYPE, tel_buf_span(&out));
+    tel_buf_free(&out);
+}
+
+static void health_handler(void *ctx, struct tel_http_request *req)
+{
+    (void)ctx;
+    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
+}
+
+static void ready_handler(void *ctx, struct tel_http_request *req)
+{
+    struct standalone *s = ctx;
+    if (shard_server_ready(s->shards))
+        tel_http_reply(req, 200, "text/plain", TEL_SPAN("ready\n"));
+    else
+        tel_http_reply_error(req, 503, "catching up with the queue");
+}
+
+static tel_code open_http(struct standalone *s, struct tel_error *err)
+{
+    const struct standalone_config *c = s->config;
+    struct tel_http_server_options h = {
+        .address = c->http_address,
+        .connections_max = (uint32_t)c->http_connections_max,
+        .tls_cert_file = c->http_cert_file[0] ? c->http_cert_file : NULL,
+        .tls_key_file = c->http_key_file[0] ? c->http_key_file : NULL,
+    };
+    struct tel_insert_options i = {
+        .transport = s->queue,
+        .dir = below(s, "insert"),
+        .body_max = (uint64_t)c->insert_body_max,
+        .send_timeout_ms = (uint32_t)c->insert_timeout,
+    };
+    tel_code rc = tel_insert_new(&i, &s->insert, err);
+    if (rc == TEL_OK)
+        rc = tel_http_server_new(&h, &s->http, err);
+    if (rc != TEL_OK)
+        return rc;
+    const struct tel_http_route admin[] = {
+        {.methods = "GET", .path = "/metrics", .handler = metrics_handler, .ctx = s},
+        {.methods = "GET", .path = "/healthz", .handler = health_handler, .ctx = s},
+        {.methods = "GET", .path = "/readyz", .handler = ready_handler, .ctx = s},
+    };
+    for (size_t k = 0; k < TEL_ARRAY_LEN(admin); k++)
+        tel_http_server_route(s->http, &admin[k]);
+    select_add_routes(s->select, s->http);
+    tel_insert_routes(s->insert, s->http);
+    return tel_http_server_start(s->http, err);
+}
+
+static tel_code start_tail(struct standalone *s, struct tel_error *err)
+{
+    const struct standalone_config *c = s->config;
+    if (c->tail_paths.len == 0)
+        return TEL_OK;
+    struct sidecar_input input = {0};
+    struct sidecar_tail space;
+    sidecar_input_tail(&input, &space, "tail", (const char *const *)c->tail_paths.items, c->tail_paths.len);
+    struct sidecar_options o = {.data_dir = below(s, "sidecar"), .inputs = &input, .input_count = 1};
+    tel_code rc = sidecar_new(&o, s->queue, &s->sidecar, err);
+    return rc == TEL_OK ? sidecar_start(s->sidecar, err) : rc;
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static void on_reload(const void *config, struct tel_conf *conf, void *arg)
+{
+    (void)config, (void)conf;
+    struct standalone *s = arg;
+    struct tel_error err;
+    if (tel_http_server_reload(s->http, &err) != TEL_OK)
+        tel_log_error("the certificate stays as it was", tel_kv_error(&err));
+}
+
+/* New work stops first, what is under way ends, then the parts behind it. */
+static void drain(struct standalone *s)
+{
+    struct tel_error err;
+    int grace = (int)s->config->stop_grace;
+    if (s->http && tel_http_server_drain(s->http, (uint32_t)grace, &err) != TEL_OK)
+        tel_log_warn("HTTP", tel_kv_error(&err));
+    if (s->sidecar && sidecar_stop(s->sidecar, grace, &err) != TEL_OK)
+        tel_log_warn("not all that was read is stored; it will be read again", tel_kv_error(&err));
+}
+
+static void take_down(struct standalone *s)
+{
+    tel_http_server_free(s->http);
+    sidecar_free(s->sidecar);
+    tel_insert_free(s->insert);
+    select_free(s->select);
+    router_free(s->router);
+    if (s->client)
+        s->client->ops->free(s->client);
+    if (s->shards)
+        shard_server_stop(s->shards, (uint32_t)s->config->stop_grace);
+    shard_server_free(s->shards);
+    tel_transport_free(s->queue);
+    tel_metrics_free(s->metrics);
+    tel_fs_unlock(s->lock);
+    tel_arena_free(&s->arena);
+}
+
+static tel_code start(struct standalone *s, struct tel_error *err)
+{
+    tel_code rc = take_folder(s, err);
+    if (rc == TEL_OK)
+        rc = open_queue(s, err);
+    if (rc == TEL_OK)
+        rc = start_shards(s, err);
+    if (rc == TEL_OK)
+        rc = start_router(s, err);
+    if (rc == TEL_OK)
+        rc = open_http(s, err);
+    if (rc == TEL_OK)
+        rc = start_tail(s, err);
+    return rc;
+}
+
+static tel_code run_standalone(const void *config, struct tel_program_run *run, struct tel_error *err)
+{
+    struct standalone s = {.config = config};
+    tel_arena_init(&s.arena, 0);
+    s.metrics = tel_metrics_new();
+    (void)tel_limits_raise_open_files(65536);
+    tel_code rc = start(&s, err);
+    if (rc == TEL_OK) {
+        printf("ready http=%s grpc=%s\n", tel_http_server_address(s.http), "none");
+        fflush(stdout);
+        tel_program_wait(run, on_reload, &s);
+        drain(&s);
+    }
+    take_down(&s);
+    return rc;
+}
+
+static void check(const void *config, struct tel_conf *conf, struct tel_conf_mistakes *mistakes)
+{
+    const struct standalone_config *c = config;
+    if (!c->http_cert_file[0] != !c->http_key_file[0])
+        tel_conf_mistake(mistakes, conf->root, "http.cert_file",
+                         "HTTPS needs http.cert_file and http.key_file, both");
+}
+
+int cli_standalone(int argc, char **argv)
+{
+    static const struct tel_program_flag flags[] = {
+        {"--data", "DIR", "data.dir", "Folder of the data", false},
+        {"--http", "HOST:PORT", "http.address", "Where HTTP listens; port 0 takes a free one", false},
+        {"--grpc", "HOST:PORT", "grpc.address", "Where gRPC listens; port 0 takes a free one", false},
+        {"--tail", "GLOB", "tail.paths", "Files to follow; may be given several times", true},
+    };
+    static const struct tel_program program = {
+        .name = "telescope standalone",
+        .summary = "All of Telescope in one process: logs in by HTTP or from files, queries out.",
+        .table = &standalone_conf_table,
+        .flags = flags,
+        .flag_count = TEL_ARRAY_LEN(flags),
+        .check = check,
+        .run = run_standalone,
+    };
+    return tel_program_main(&program, argc, argv);
+}
