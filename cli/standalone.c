@@ -143,7 +143,7 @@ static tel_code start_router(struct standalone *s, struct tel_error *err)
         rc = shard_map_add(map, i, STANDALONE_SHARD, err);
     struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes};
     if (rc == TEL_OK) {
-        s->router = router_new(&o, s->client, map);
+        s->router = router_new(&o, s->client, map, s->metrics);
         s->select = select_new(s->router, NULL);
     }
     shard_map_unref(map);

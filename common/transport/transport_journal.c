@@ -14,9 +14,11 @@
 #include "common/base/vec.h"
 #include "common/journal/journal.h"
 #include "common/sys/fs.h"
+#include "common/sys/limits.h"
 #include "common/sys/thread.h"
 
 #define PARTITIONS_MAX     1024u
+#define DEFAULT_PARTITIONS_MAX 8u
 #define PRODUCER_BYTES_MAX (UINT64_C(32) << 20)
 
 struct journal_transport {
@@ -294,7 +296,7 @@ static void consumer_free(struct tel_consumer *consumer)
 static void transport_free(struct tel_transport *t)
 {
     struct journal_transport *jt = (struct journal_transport *)t;
-    for (uint32_t i = 0; i < jt->partitions; i++)
+    for (uint32_t i = 0; jt->journals && i < jt->partitions; i++)
         tel_journal_close(jt->journals[i]);
     tel_fs_unlock(jt->lock);
     free(jt->journals);
@@ -327,7 +329,7 @@ static char *join(const char *dir, const char *name)
 }
 
 /* DIR/PARTITIONS holds their number: a source is bound to its partition by it. */
-static tel_code fix_partitions(struct tel_fs *fs, const char *dir, uint32_t want,
+static tel_code fix_partitions(struct tel_fs *fs, const char *dir, uint32_t want, uint32_t *ret,
                                struct tel_error *err)
 {
     char *path = join(dir, "PARTITIONS");
@@ -335,15 +337,19 @@ static tel_code fix_partitions(struct tel_fs *fs, const char *dir, uint32_t want
     unsigned long long have = 0;
     tel_code rc = tel_fs_read_all(fs, path, 64, &text, err);
     if (rc == TEL_ERR_NOTFOUND) {
+        have = want ? want : TEL_MIN(tel_limits_cpus(), DEFAULT_PARTITIONS_MAX);
         tel_buf_clear(&text);
-        tel_buf_printf(&text, "%u\n", want);
+        tel_buf_printf(&text, "%llu\n", have);
         rc = tel_fs_write_atomic(fs, path, tel_buf_span(&text), err);
-    } else if (rc == TEL_OK && !tel_span_to_u64(tel_span_trim(tel_buf_span(&text)), &have)) {
-        rc = tel_error_set(err, TEL_ERR_CORRUPT, "%s is not a number", path);
-    } else if (rc == TEL_OK && have != want) {
+    } else if (rc == TEL_OK && (!tel_span_to_u64(tel_span_trim(tel_buf_span(&text)), &have) ||
+                                have == 0 || have > PARTITIONS_MAX)) {
+        rc = tel_error_set(err, TEL_ERR_CORRUPT, "%s is not a number of partitions", path);
+    } else if (rc == TEL_OK && want && have != want) {
         rc = tel_error_set(err, TEL_ERR_INVALID, "%s has %llu partitions, which cannot become %u", dir,
                            have, want);
     }
+    if (rc == TEL_OK)
+        *ret = (uint32_t)have;
     tel_buf_free(&text);
     free(path);
     return rc;
@@ -372,14 +378,12 @@ static tel_code open_journals(struct journal_transport *t,
 tel_code tel_transport_journal_new(const struct tel_transport_journal_options *o,
                                    struct tel_transport **ret, struct tel_error *err)
 {
-    if (o->partitions == 0 || o->partitions > PARTITIONS_MAX)
-        return tel_error_set(err, TEL_ERR_INVALID, "%u partitions: 1 to %u are possible",
+    if (o->partitions > PARTITIONS_MAX)
+        return tel_error_set(err, TEL_ERR_INVALID, "%u partitions: at most %u are possible",
                              o->partitions, PARTITIONS_MAX);
     struct tel_fs *fs = o->fs ? o->fs : tel_fs_system();
     struct journal_transport *t = TEL_NEW(struct journal_transport);
     t->base.ops = &journal_ops;
-    t->partitions = o->partitions;
-    t->journals = tel_calloc(o->partitions, sizeof(*t->journals));
     tel_code rc = tel_fs_mkdir_all(fs, o->dir, err);
     if (rc == TEL_OK) {
         char *path = join(o->dir, "LOCK");
@@ -387,9 +391,11 @@ tel_code tel_transport_journal_new(const struct tel_transport_journal_options *o
         free(path);
     }
     if (rc == TEL_OK)
-        rc = fix_partitions(fs, o->dir, o->partitions, err);
-    if (rc == TEL_OK)
+        rc = fix_partitions(fs, o->dir, o->partitions, &t->partitions, err);
+    if (rc == TEL_OK) {
+        t->journals = tel_calloc(t->partitions, sizeof(*t->journals));
         rc = open_journals(t, o, err);
+    }
     if (rc != TEL_OK) {
         transport_free(&t->base);
         return rc;

@@ -15,7 +15,8 @@ struct tel_journal_stats;
 struct tel_transport_journal_options {
     struct tel_fs *fs;        /* NULL: the machine's */
     const char *dir;          /* made if it is not there; locked against a second process */
-    uint32_t partitions;      /* fixed when the folder is made; a differing number is refused later */
+    uint32_t partitions;      /* fixed when the folder is made; a differing number is refused later.
+                                 0: as the folder has it; when it is made, as many as CPUs, at most 8 */
     uint64_t partition_bytes; /* byte budget of each partition's journal; 0: 1 GiB */
     uint32_t sync_interval_ms; /* group fsync: at most this long after an append; 0: 5 ms */
 };
