@@ -65,8 +65,8 @@ static void test_random_times(void **state)
     printf("seed %llu\n", (unsigned long long)seed);
     for (int i = 0; i < 200000; i++) {
         /* within the years that can be read back */
-        int64_t ns = (int64_t)(tel_rand_u64(&rand) % (UINT64_C(2) * 9180000000000000000u)) -
-                     INT64_C(9180000000000000000);
+        int64_t ns = (int64_t)tel_rand_below(&rand, UINT64_C(9180000000000000000));
+        ns = tel_rand_below(&rand, 2) ? ns : -ns;
         int64_t unit = (int64_t[]){1, 1000, 1000000, 1000000000}[tel_rand_below(&rand, 4)];
         ns -= ns % unit;
         char text[TEL_TIME_TEXT_MAX], want[64];
