@@ -2,6 +2,7 @@
 #ifndef ROUTER_SHARD_CLIENT_RPC_H
 #define ROUTER_SHARD_CLIENT_RPC_H
 
+#include "common/base/span.h"
 #include "common/net/rpc/tls.h"
 #include "router/shard_client.h"
 

@@ -1,0 +1,26 @@
+/*
+ * The newest N rows of several sources that each come newest first, shown oldest first: what a query
+ * with a limit and nothing that orders answers with. A k-way merge by (time, partition, offset,
+ * index), which ends as soon as N rows are found.
+ */
+#ifndef ROUTER_NEWEST_H
+#define ROUTER_NEWEST_H
+
+#include "router/fanout.h"
+
+struct newest;
+
+/* The newest `limit` rows behind the newest `offset`. Rows are held up to memory_max bytes. */
+struct newest *newest_new(uint64_t limit, uint64_t offset, size_t memory_max);
+void newest_free(struct newest *n); /* NULL is fine */
+
+/* Takes what can be taken from the fanout. *ret_full: there is nothing more to find. TEL_ERR_CORRUPT
+ * if a source is out of order, TEL_ERR_LIMIT if the rows need too much memory. */
+TEL_MUST_USE tel_code newest_take(struct newest *n, struct fanout *f, bool *ret_full,
+                                  struct tel_error *err);
+
+/* When all is taken: the next rows, oldest first, as a block that is valid until the next call.
+ * False: no more. */
+bool newest_next(struct newest *n, struct tel_block *ret);
+
+#endif

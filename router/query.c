@@ -1,0 +1,417 @@
+/*
+ * Two ways to answer (query.h has the outline):
+ *
+ *   newest   a limit, and no pipe that orders or gathers: the shards run all pipes and send their
+ *            newest rows in order; the router merges (newest.h) and shows them oldest first
+ *   stream   everything else: rows go into the chain of the remaining pipes as they come
+ *
+ * Subqueries, joins and unions are queries of their own that run inside the outer one, with its
+ * deadline, bounds and tenant; what they miss is missing from the outer one.
+ */
+#include "router/query.h"
+
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+#include "common/logsql/parser.h"
+#include "common/logsql/print.h"
+#include "router/newest.h"
+
+#define HOLD_BYTES  (1u << 20)
+#define QUEUE_BYTES (4u << 20)
+#define POLL_MS     50
+#define NESTED_MAX  8
+#define GONE_EVERY_NS (10 * TEL_NS_PER_MS)
+
+struct query {
+    struct router *router;
+    struct query *outer; /* of a nested query */
+    struct query_params params;
+    struct tel_arena arena;
+    char *tenant;
+    struct tel_query *tree;
+    bool owns_tree, admitted;
+    struct tel_exec exec;
+    struct tel_chain *chain;
+    struct newest *newest; /* NULL: stream */
+    struct fanout *fanout;
+    struct tel_buf text; /* canonical, as the shards get it */
+    int64_t deadline_ns, shards_deadline_ns, asked_gone_ns;
+    tel_sink_fn sink;
+    void *sink_ctx;
+    bool emitted, gathered, ended, refuse_partial;
+    unsigned depth;
+    TEL_VEC(char *) nested_missing;
+    struct fanout_totals totals;
+};
+
+static int64_t now_ns(void)
+{
+    return tel_mono_ns(tel_clock_system());
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+static tel_code query_stop(void *ctx)
+{
+    struct query *q = ctx;
+    int64_t now = now_ns();
+    if (now >= q->deadline_ns)
+        return TEL_ERR_TIMEOUT;
+    if (q->params.gone && now >= q->asked_gone_ns + GONE_EVERY_NS) {
+        q->asked_gone_ns = now;
+        if (q->params.gone(q->params.gone_ctx))
+            return TEL_ERR_CANCELLED;
+    }
+    return TEL_OK;
+}
+
+static tel_code query_sink(void *ctx, const struct tel_block *block, struct tel_error *err)
+{
+    struct query *q = ctx;
+    q->emitted = true;
+    if (!q->outer)
+        atomic_fetch_add_explicit(&q->router->counters.rows, block->rows, memory_order_relaxed);
+    return q->sink(q->sink_ctx, block, err);
+}
+
+static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_fn sink,
+                             void *sink_ctx, struct tel_error *err);
+
+static struct query *query_new(struct router *router, const struct query_params *params,
+                               tel_sink_fn sink, void *sink_ctx)
+{
+    struct query *q = TEL_NEW(struct query);
+    q->router = router;
+    q->params = *params;
+    q->sink = sink;
+    q->sink_ctx = sink_ctx;
+    q->tenant = tel_strndup(params->tenant);
+    q->params.tenant = tel_span_cstr(q->tenant);
+    int64_t timeout_ms = params->timeout_ms ? params->timeout_ms : router->options.timeout_ms;
+    timeout_ms = TEL_MIN(timeout_ms, router->options.timeout_max_ms);
+    q->deadline_ns = now_ns() + timeout_ms * TEL_NS_PER_MS;
+    int64_t spare_ms = TEL_MIN(TEL_MAX(timeout_ms / 20, 5), 500);
+    q->shards_deadline_ns = q->deadline_ns - spare_ms * TEL_NS_PER_MS;
+    q->exec = (struct tel_exec){.mode = TEL_EXEC_ROUTER,
+                                .start_ns = params->start_ns,
+                                .end_ns = params->end_ns,
+                                .memory_limit = router->options.memory_bytes,
+                                .stop = query_stop,
+                                .stop_ctx = q,
+                                .run = query_nested,
+                                .run_ctx = q};
+    return q;
+}
+
+/* A limit that the newest rows do not answer becomes pipes. */
+static tel_code query_append_limit(struct query *q, struct tel_error *err)
+{
+    struct tel_buf text = {0};
+    tel_query_print(&text, q->tree);
+    if (q->params.offset)
+        tel_buf_printf(&text, " | offset %llu", (unsigned long long)q->params.offset);
+    if (q->params.limit)
+        tel_buf_printf(&text, " | limit %llu", (unsigned long long)q->params.limit);
+    struct tel_query *longer;
+    tel_code rc = tel_query_parse(tel_arena_copy(&q->arena, tel_buf_span(&text)), q->params.now_ns,
+                                  NULL, &q->arena, &longer, err);
+    tel_buf_free(&text);
+    if (rc == TEL_OK) {
+        tel_query_done(q->tree);
+        q->tree = longer;
+    }
+    return rc;
+}
+
+static tel_code query_plan(struct query *q, struct tel_error *err)
+{
+    const struct tel_query_options *o = &q->tree->options;
+    q->refuse_partial = o->has_allow_partial_response ? !o->allow_partial_response
+                                                      : q->params.refuse_partial;
+    bool bounds = !(o->has_ignore_global_time_filter && o->ignore_global_time_filter);
+    uint64_t max_rows = 0;
+    if (q->params.limit && tel_query_is_row_local(q->tree)) {
+        max_rows = q->params.limit + q->params.offset;
+        q->newest = newest_new(q->params.limit, q->params.offset, q->exec.memory_limit);
+    }
+    tel_query_print(&q->text, q->tree);
+    Telescope__Shard__V1__SearchRequest request = TELESCOPE__SHARD__V1__SEARCH_REQUEST__INIT;
+    request.tenant = q->tenant;
+    request.query = (char *)(uintptr_t)tel_buf_cstr(&q->text);
+    request.shard_pipes = (uint32_t)tel_query_split(q->tree, NULL);
+    request.now_ns = q->params.now_ns;
+    request.start_ns = bounds ? q->params.start_ns : 0;
+    request.end_ns = bounds ? q->params.end_ns : 0;
+    request.max_rows = max_rows;
+    tel_code rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct shard_map *map = router_map(q->router);
+    q->fanout = fanout_new(&(struct fanout_options){
+        .client = q->router->client,
+        .map = map,
+        .request = request,
+        .deadline_ns = q->shards_deadline_ns,
+        .hedge_after_ms = q->router->options.hedge_after_ms,
+        .hold_bytes = HOLD_BYTES,
+        .queue_bytes = QUEUE_BYTES,
+        .turn = atomic_fetch_add(&q->router->turn, 1),
+        .budget = &q->router->budget,
+    });
+    shard_map_unref(map);
+    return TEL_OK;
+}
+
+static void query_count(struct query *q, tel_code rc)
+{
+    struct router_counters *c = &q->router->counters;
+    if (rc == TEL_ERR_CANCELLED)
+        atomic_fetch_add(&c->gone, 1);
+    else if (rc != TEL_OK)
+        atomic_fetch_add(&c->failed, 1);
+}
+
+tel_code query_open(struct router *router, const struct query_params *params, tel_sink_fn sink,
+                    void *sink_ctx, struct query **ret, struct tel_error *err)
+{
+    atomic_fetch_add(&router->counters.queries, 1);
+    struct query *q = query_new(router, params, sink, sink_ctx);
+    q->owns_tree = true;
+    tel_code rc = TEL_OK;
+    if (params->limit > UINT32_MAX || params->offset > UINT32_MAX)
+        rc = tel_error_set(err, TEL_ERR_INVALID, "limit and offset may be %u at most", UINT32_MAX);
+    if (rc == TEL_OK)
+        rc = tel_query_parse(params->text, params->now_ns, NULL, &q->arena, &q->tree, err);
+    bool newest = rc == TEL_OK && params->limit && tel_query_is_row_local(q->tree);
+    if (rc == TEL_OK && !newest && (params->limit || params->offset))
+        rc = query_append_limit(q, err);
+    if (rc == TEL_OK) {
+        int64_t left_ms = (q->deadline_ns - now_ns()) / TEL_NS_PER_MS;
+        rc = admission_enter(router->admission, q->params.tenant,
+                             (int)TEL_MIN(router->options.wait_max_ms, left_ms), err);
+        q->admitted = rc == TEL_OK;
+        if (rc != TEL_OK)
+            atomic_fetch_add(&router->counters.refused, 1);
+    }
+    if (rc == TEL_OK && tel_query_has_subqueries(q->tree))
+        rc = tel_query_resolve(q->tree, &q->exec, err);
+    if (rc == TEL_OK)
+        rc = query_plan(q, err);
+    if (rc != TEL_OK) {
+        query_count(q, rc);
+        query_close(q);
+        return rc;
+    }
+    *ret = q;
+    return TEL_OK;
+}
+
+/* ---- nested queries -------------------------------------------------------------------------- */
+
+static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_fn sink,
+                             void *sink_ctx, struct tel_error *err)
+{
+    struct query *outer = ctx;
+    if (outer->depth >= NESTED_MAX)
+        return tel_error_set(err, TEL_ERR_LIMIT, "queries are nested deeper than %d", NESTED_MAX);
+    struct query_params params = outer->params;
+    params.limit = params.offset = 0;
+    params.timeout_ms = TEL_MAX((outer->deadline_ns - now_ns()) / TEL_NS_PER_MS, 1);
+    struct query *q = query_new(outer->router, &params, sink, sink_ctx);
+    q->outer = outer;
+    q->depth = outer->depth + 1;
+    q->tree = (struct tel_query *)(uintptr_t)tree;
+    /* One budget for all that a query holds. */
+    q->exec.memory_limit = outer->exec.memory_limit > outer->exec.memory_used
+                               ? outer->exec.memory_limit - outer->exec.memory_used
+                               : 1;
+    tel_code rc = query_plan(q, err);
+    if (rc == TEL_OK)
+        rc = query_run(q, err);
+    for (size_t i = 0; i < query_missing(q); i++)
+        tel_vec_push(&outer->nested_missing, tel_strdup(query_missing_text(q, i)));
+    query_close(q);
+    return rc;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+/* The shards have ended: may the answer be given? */
+static tel_code query_judge(struct query *q, struct tel_error *err)
+{
+    if (q->gathered)
+        return TEL_OK;
+    q->gathered = true;
+    q->totals = *fanout_totals(q->fanout);
+    struct router_counters *c = &q->router->counters;
+    atomic_fetch_add(&c->searches, q->totals.searches);
+    atomic_fetch_add(&c->failovers, q->totals.failovers);
+    atomic_fetch_add(&c->hedges, q->totals.hedges);
+    if (query_missing(q) == 0)
+        return TEL_OK;
+    atomic_fetch_add(&c->partial, 1);
+    bool late = false;
+    bool all = fanout_all_missing(q->fanout, &late);
+    if (!all && !q->refuse_partial)
+        return TEL_OK;
+    struct tel_buf text = {0};
+    query_missing_join(q, &text);
+    tel_code rc = tel_error_set(err, all && late ? TEL_ERR_TIMEOUT : TEL_ERR_UNAVAILABLE, "%s: %.*s",
+                                all ? "no shard answered" : "the answer would be partial",
+                                (int)TEL_MIN(text.len, 400), text.ptr);
+    tel_buf_free(&text);
+    return rc;
+}
+
+static tel_code step_stream(struct query *q, bool *ret_again, struct tel_error *err)
+{
+    struct rows *rows;
+    while (!q->emitted && (rows = fanout_take(q->fanout))) {
+        tel_code rc = tel_chain_push(q->chain, &rows->block, err);
+        rows_free(rows);
+        if (rc != TEL_OK)
+            return rc;
+        if (tel_chain_done(q->chain)) {
+            fanout_enough(q->fanout);
+            break;
+        }
+    }
+    *ret_again = q->emitted;
+    return TEL_OK;
+}
+
+static tel_code step_newest(struct query *q, bool *ret_again, struct tel_error *err)
+{
+    bool full;
+    tel_code rc = newest_take(q->newest, q->fanout, &full, err);
+    if (rc == TEL_OK && full)
+        fanout_enough(q->fanout);
+    *ret_again = false;
+    return rc;
+}
+
+/* Everything is gathered: what the chain still holds, or the newest rows. */
+static tel_code step_end(struct query *q, struct tel_error *err)
+{
+    tel_code rc = query_judge(q, err);
+    if (rc != TEL_OK)
+        return rc;
+    if (!q->newest) {
+        q->ended = true;
+        return tel_chain_finish(q->chain, err);
+    }
+    struct tel_block block;
+    while (!q->emitted && rc == TEL_OK) {
+        if (!newest_next(q->newest, &block)) {
+            q->ended = true;
+            return TEL_OK;
+        }
+        rc = query_sink(q, &block, err);
+    }
+    return rc;
+}
+
+static tel_code step(struct query *q, int timeout_ms, bool *ret_more, struct tel_error *err)
+{
+    int64_t until = now_ns() + timeout_ms * TEL_NS_PER_MS;
+    q->emitted = false;
+    while (!q->ended && !q->emitted) {
+        bool more = false, again = false;
+        tel_code rc = q->newest ? step_newest(q, &again, err) : step_stream(q, &again, err);
+        if (rc != TEL_OK)
+            return rc;
+        if (again)
+            break;
+        int64_t left_ms = (until - now_ns()) / TEL_NS_PER_MS;
+        rc = fanout_run(q->fanout, (int)TEL_MAX(TEL_MIN(left_ms, POLL_MS), 0), &more, err);
+        if (rc != TEL_OK)
+            return rc;
+        if (!more)
+            rc = step_end(q, err);
+        else if ((rc = query_stop(q)) != TEL_OK)
+            tel_error_set(err, rc, "the query was stopped: %s", tel_code_text(rc));
+        if (rc != TEL_OK)
+            return rc;
+        if (more && now_ns() >= until)
+            break;
+    }
+    *ret_more = !q->ended;
+    return TEL_OK;
+}
+
+tel_code query_step(struct query *q, int timeout_ms, bool *ret_more, struct tel_error *err)
+{
+    tel_code rc = step(q, timeout_ms, ret_more, err);
+    if (rc != TEL_OK && !q->outer)
+        query_count(q, rc);
+    return rc;
+}
+
+tel_code query_run(struct query *q, struct tel_error *err)
+{
+    bool more = true;
+    tel_code rc = TEL_OK;
+    while (rc == TEL_OK && more)
+        rc = query_step(q, POLL_MS, &more, err);
+    return rc;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+bool query_gathered(const struct query *q)
+{
+    return q->gathered;
+}
+
+size_t query_missing(const struct query *q)
+{
+    return q->nested_missing.len + (q->fanout ? fanout_missing(q->fanout) : 0);
+}
+
+const char *query_missing_text(const struct query *q, size_t i)
+{
+    return i < q->nested_missing.len ? q->nested_missing.items[i]
+                                     : fanout_missing_text(q->fanout, i - q->nested_missing.len);
+}
+
+void query_missing_join(const struct query *q, struct tel_buf *out)
+{
+    for (size_t i = 0; i < query_missing(q); i++) {
+        if (i > 0)
+            TEL_BUF_ADD_LIT(out, "; ");
+        tel_buf_add_span(out, tel_span_cstr(query_missing_text(q, i)));
+    }
+}
+
+const struct fanout_totals *query_totals(const struct query *q)
+{
+    return &q->totals;
+}
+
+const struct tel_query *query_tree(const struct query *q)
+{
+    return q->tree;
+}
+
+void query_close(struct query *q)
+{
+    if (!q)
+        return;
+    tel_chain_close(q->chain);
+    newest_free(q->newest);
+    fanout_free(q->fanout);
+    if (q->admitted)
+        admission_leave(q->router->admission, q->params.tenant);
+    if (q->owns_tree)
+        tel_query_done(q->tree);
+    for (size_t i = 0; i < q->nested_missing.len; i++)
+        free(q->nested_missing.items[i]);
+    tel_vec_free(&q->nested_missing);
+    tel_buf_free(&q->text);
+    tel_arena_free(&q->arena);
+    free(q->tenant);
+    free(q);
+}

@@ -1,0 +1,47 @@
+/*
+ * A query router: what its queries share. The faces (HTTP in select.h, gRPC in query_service.h) sit
+ * on query.h, and that on this. Any thread, once it is made; the shard map may change meanwhile.
+ */
+#ifndef ROUTER_ROUTER_H
+#define ROUTER_ROUTER_H
+
+#include <stdatomic.h>
+
+#include "router/admission.h"
+#include "router/fanout.h"
+
+struct router_options {
+    int64_t timeout_ms;        /* of a query that gives none; 0: 30 s */
+    int64_t timeout_max_ms;    /* what a query may ask for; 0: 10 min */
+    size_t memory_bytes;       /* what one query may hold here; 0: 256 MiB */
+    int hedge_after_ms;        /* 0: 1000; negative: never */
+    unsigned queries_max;      /* at once; 0: 64 */
+    unsigned queries_waiting;  /* beyond: 429; 0: 2000 */
+    int wait_max_ms;           /* for a turn; 0: 10 s */
+};
+
+struct router_counters {
+    _Atomic uint64_t queries, failed, partial, refused, rows, failovers, hedges, searches,
+        gone;
+};
+
+struct router {
+    struct router_options options; /* with the defaults filled in */
+    struct shard_client *client;   /* not owned */
+    struct fanout_budget budget;
+    struct admission *admission;
+    struct router_counters counters;
+    _Atomic uint64_t turn;
+    pthread_rwlock_t map_lock;
+    struct shard_map *map;
+};
+
+/* Takes a reference of the map. The client outlives the router. */
+struct router *router_new(const struct router_options *options, struct shard_client *client,
+                          struct shard_map *map);
+void router_free(struct router *router); /* when no query runs; NULL is fine */
+
+void router_set_map(struct router *router, struct shard_map *map);
+struct shard_map *router_map(struct router *router); /* a reference of the caller's own */
+
+#endif
