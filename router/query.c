@@ -38,7 +38,7 @@ struct query {
     struct newest *newest; /* NULL: stream */
     struct fanout *fanout;
     struct tel_buf text; /* canonical, as the shards get it */
-    int64_t deadline_ns, shards_deadline_ns, asked_gone_ns;
+    int64_t begun_ns, deadline_ns, shards_deadline_ns, asked_gone_ns;
     tel_sink_fn sink;
     void *sink_ctx;
     bool emitted, gathered, ended, refuse_partial;
@@ -73,7 +73,7 @@ static tel_code query_sink(void *ctx, const struct tel_block *block, struct tel_
     struct query *q = ctx;
     q->emitted = true;
     if (!q->outer)
-        atomic_fetch_add_explicit(&q->router->counters.rows, block->rows, memory_order_relaxed);
+        tel_counter_add(&q->router->metrics.rows, block->rows);
     return q->sink(q->sink_ctx, block, err);
 }
 
@@ -92,7 +92,8 @@ static struct query *query_new(struct router *router, const struct query_params 
     q->params.tenant = tel_span_cstr(q->tenant);
     int64_t timeout_ms = params->timeout_ms ? params->timeout_ms : router->options.timeout_ms;
     timeout_ms = TEL_MIN(timeout_ms, router->options.timeout_max_ms);
-    q->deadline_ns = now_ns() + timeout_ms * TEL_NS_PER_MS;
+    q->begun_ns = now_ns();
+    q->deadline_ns = q->begun_ns + timeout_ms * TEL_NS_PER_MS;
     int64_t spare_ms = TEL_MIN(TEL_MAX(timeout_ms / 20, 5), 500);
     q->shards_deadline_ns = q->deadline_ns - spare_ms * TEL_NS_PER_MS;
     q->exec = (struct tel_exec){.mode = TEL_EXEC_ROUTER,
@@ -167,17 +168,17 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
 
 static void query_count(struct query *q, tel_code rc)
 {
-    struct router_counters *c = &q->router->counters;
+    struct router_metrics *m = &q->router->metrics;
     if (rc == TEL_ERR_CANCELLED)
-        atomic_fetch_add(&c->gone, 1);
+        tel_counter_add(&m->gone, 1);
     else if (rc != TEL_OK)
-        atomic_fetch_add(&c->failed, 1);
+        tel_counter_add(&m->failed, 1);
 }
 
 tel_code query_open(struct router *router, const struct query_params *params, tel_sink_fn sink,
                     void *sink_ctx, struct query **ret, struct tel_error *err)
 {
-    atomic_fetch_add(&router->counters.queries, 1);
+    tel_counter_add(&router->metrics.queries, 1);
     struct query *q = query_new(router, params, sink, sink_ctx);
     q->owns_tree = true;
     tel_code rc = TEL_OK;
@@ -194,7 +195,7 @@ tel_code query_open(struct router *router, const struct query_params *params, te
                              (int)TEL_MIN(router->options.wait_max_ms, left_ms), err);
         q->admitted = rc == TEL_OK;
         if (rc != TEL_OK)
-            atomic_fetch_add(&router->counters.refused, 1);
+            tel_counter_add(&router->metrics.refused, 1);
     }
     if (rc == TEL_OK && tel_query_has_subqueries(q->tree))
         rc = tel_query_resolve(q->tree, &q->exec, err);
@@ -246,13 +247,13 @@ static tel_code query_judge(struct query *q, struct tel_error *err)
         return TEL_OK;
     q->gathered = true;
     q->totals = *fanout_totals(q->fanout);
-    struct router_counters *c = &q->router->counters;
-    atomic_fetch_add(&c->searches, q->totals.searches);
-    atomic_fetch_add(&c->failovers, q->totals.failovers);
-    atomic_fetch_add(&c->hedges, q->totals.hedges);
+    struct router_metrics *m = &q->router->metrics;
+    tel_counter_add(&m->searches, q->totals.searches);
+    tel_counter_add(&m->failovers, q->totals.failovers);
+    tel_counter_add(&m->hedges, q->totals.hedges);
     if (query_missing(q) == 0)
         return TEL_OK;
-    atomic_fetch_add(&c->partial, 1);
+    tel_counter_add(&m->partial, 1);
     bool late = false;
     bool all = fanout_all_missing(q->fanout, &late);
     if (!all && !q->refuse_partial)
@@ -403,8 +404,10 @@ void query_close(struct query *q)
     tel_chain_close(q->chain);
     newest_free(q->newest);
     fanout_free(q->fanout);
-    if (q->admitted)
+    if (q->admitted) {
+        tel_histogram_observe(&q->router->metrics.duration, (uint64_t)(now_ns() - q->begun_ns));
         admission_leave(q->router->admission, q->params.tenant);
+    }
     if (q->owns_tree)
         tel_query_done(q->tree);
     for (size_t i = 0; i < q->nested_missing.len; i++)

@@ -4,8 +4,24 @@
 
 #include "common/base/mem.h"
 
+#define METRIC(...) TEL_METRIC_ITEM(struct router_metrics, __VA_ARGS__)
+static const struct tel_metric_item metric_items[] = {
+#include "router/metrics.def"
+};
+#undef METRIC
+const struct tel_metric_table router_metric_table = TEL_METRIC_TABLE(metric_items);
+
+static void collect(void *arg)
+{
+    struct router *r = arg;
+    unsigned running, waiting;
+    admission_counts(r->admission, &running, &waiting);
+    tel_gauge_set(&r->metrics.running, running);
+    tel_gauge_set(&r->metrics.waiting, waiting);
+}
+
 struct router *router_new(const struct router_options *options, struct shard_client *client,
-                          struct shard_map *map)
+                          struct shard_map *map, struct tel_metrics *registry)
 {
     struct router *r = TEL_NEW(struct router);
     struct router_options *o = &r->options;
@@ -22,6 +38,11 @@ struct router *router_new(const struct router_options *options, struct shard_cli
     r->admission = admission_new(o->queries_max, o->queries_waiting);
     fanout_budget_init(&r->budget);
     pthread_rwlock_init(&r->map_lock, NULL);
+    r->registry = registry;
+    if (registry) {
+        tel_metrics_register(registry, &router_metric_table, &r->metrics, NULL, NULL);
+        tel_metrics_on_collect(registry, collect, r);
+    }
     return r;
 }
 
@@ -29,6 +50,10 @@ void router_free(struct router *r)
 {
     if (!r)
         return;
+    if (r->registry) {
+        tel_metrics_off_collect(r->registry, r);
+        tel_metrics_unregister(r->registry, &r->metrics);
+    }
     admission_free(r->admission);
     shard_map_unref(r->map);
     pthread_rwlock_destroy(&r->map_lock);

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "common/metrics/registry.h"
 #include "router/admission.h"
 #include "router/fanout.h"
 
@@ -20,25 +21,28 @@ struct router_options {
     int wait_max_ms;           /* for a turn; 0: 10 s */
 };
 
-struct router_counters {
-    _Atomic uint64_t queries, failed, partial, refused, rows, failovers, hedges, searches,
-        gone;
+struct router_metrics {
+#define METRIC TEL_METRIC_MEMBER
+#include "router/metrics.def"
+#undef METRIC
 };
+extern const struct tel_metric_table router_metric_table;
 
 struct router {
     struct router_options options; /* with the defaults filled in */
     struct shard_client *client;   /* not owned */
     struct fanout_budget budget;
     struct admission *admission;
-    struct router_counters counters;
+    struct router_metrics metrics;
+    struct tel_metrics *registry; /* where they are shown; NULL: nowhere */
     _Atomic uint64_t turn;
     pthread_rwlock_t map_lock;
     struct shard_map *map;
 };
 
-/* Takes a reference of the map. The client outlives the router. */
+/* Takes a reference of the map. Client and registry (may be NULL) outlive the router. */
 struct router *router_new(const struct router_options *options, struct shard_client *client,
-                          struct shard_map *map);
+                          struct shard_map *map, struct tel_metrics *registry);
 void router_free(struct router *router); /* when no query runs; NULL is fine */
 
 void router_set_map(struct router *router, struct shard_map *map);

@@ -1,0 +1,199 @@
+/* Arguments of the HTTP face, from the query string, a form, and headers. */
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/logsql/number.h"
+#include "common/logsql/parse.h"
+#include "common/logsql/parser.h"
+#include "common/logsql/print.h"
+#include "router/select_internal.h"
+
+#define TENANT_MAX 64
+
+static bool tenant_legal(struct tel_span s)
+{
+    if (s.len == 0 || s.len > TENANT_MAX)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_' || c == '.';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* X-Scope-OrgID, or AccountID and ProjectID; 0:0 is VictoriaLogs' own default. */
+static bool read_tenant(struct tel_http_request *req, struct tel_span *ret)
+{
+    struct tel_span org, account = TEL_SPAN("0"), project = TEL_SPAN("0");
+    unsigned long long a, p;
+    if (tel_http_header(req, "X-Scope-OrgID", &org)) {
+        if (!tenant_legal(org)) {
+            tel_http_reply_error(req, 400,
+                                 "X-Scope-OrgID: letters, digits, '-', '_' and '.', 1 to %d of them",
+                                 TENANT_MAX);
+            return false;
+        }
+        *ret = org;
+        return true;
+    }
+    bool named = tel_http_header(req, "AccountID", &account);
+    named |= tel_http_header(req, "ProjectID", &project);
+    if (!tel_span_to_u64(account, &a) || !tel_span_to_u64(project, &p) || a > UINT32_MAX ||
+        p > UINT32_MAX) {
+        tel_http_reply_error(req, 400, "AccountID and ProjectID are 32-bit numbers");
+        return false;
+    }
+    *ret = named && (a || p) ? tel_arena_printf(tel_http_arena(req), "%llu:%llu", a, p)
+                             : TEL_SPAN("default");
+    return true;
+}
+
+bool select_arg_required(struct tel_http_request *req, const char *name, struct tel_span *ret)
+{
+    if (tel_http_param(req, name, ret) && ret->len > 0)
+        return true;
+    tel_http_reply_error(req, 400, "the argument \"%s\" is missing", name);
+    return false;
+}
+
+static void reply_bad(struct tel_http_request *req, const char *name, struct tel_span value,
+                      const char *want)
+{
+    struct tel_buf text = {0};
+    tel_buf_add_escaped(&text, value, 80);
+    tel_http_reply_error(req, 400, "%s=%.*s: %s", name, (int)text.len, text.ptr ? text.ptr : "",
+                         want);
+    tel_buf_free(&text);
+}
+
+bool select_arg_uint(struct tel_http_request *req, const char *name, uint64_t def, uint64_t *ret)
+{
+    struct tel_span value;
+    uint64_t n;
+    *ret = def;
+    if (!tel_http_param(req, name, &value) || value.len == 0)
+        return true;
+    if (!tel_number_u64(value, &n)) {
+        reply_bad(req, name, value, "expected a number");
+        return false;
+    }
+    *ret = n;
+    return true;
+}
+
+bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t def_ns,
+                         int64_t *ret_ns)
+{
+    struct tel_span value;
+    int64_t ns;
+    double seconds;
+    *ret_ns = def_ns;
+    if (!tel_http_param(req, name, &value) || value.len == 0)
+        return true;
+    if (!tel_number_duration(value, &ns)) {
+        /* a bare number is in seconds, as Prometheus has it */
+        if (!tel_number_decimal(value, &seconds) || seconds < -9e9 || seconds > 9e9) {
+            reply_bad(req, name, value, "expected a duration such as 10s, 5m or 1h30m");
+            return false;
+        }
+        ns = (int64_t)(seconds * 1e9);
+    }
+    *ret_ns = ns;
+    return true;
+}
+
+static bool read_time(struct tel_http_request *req, const char *name, int64_t now_ns,
+                      int64_t *ret_ns)
+{
+    struct tel_span value;
+    if (!tel_http_param(req, name, &value) || value.len == 0)
+        return true;
+    if (tel_parse_time(value, now_ns, false, ret_ns))
+        return true;
+    reply_bad(req, name, value,
+              "expected a time such as 2026-01-31T10:00:00Z, Unix seconds, now or -5m");
+    return false;
+}
+
+/* timeout=x is taken for none, as the reference does. */
+static void read_timeout(struct tel_http_request *req, int64_t *ret_ms)
+{
+    struct tel_span value;
+    int64_t ns;
+    double seconds;
+    if (!tel_http_param(req, "timeout", &value))
+        return;
+    if (!tel_number_duration(value, &ns)) {
+        if (!tel_number_decimal(value, &seconds) || seconds > 1e9)
+            return;
+        ns = (int64_t)(seconds * 1e9);
+    }
+    if (ns > 0)
+        *ret_ms = TEL_MAX(ns / TEL_NS_PER_MS, 1);
+}
+
+static bool is_false(struct tel_span s)
+{
+    return tel_span_eq_cstr(s, "0") || tel_span_eq_cstr(s, "false") || tel_span_eq_cstr(s, "no");
+}
+
+static bool request_gone(void *ctx)
+{
+    return tel_http_gone(ctx);
+}
+
+bool select_args_read(struct select *s, struct tel_http_request *req, bool paging,
+                      struct select_args *ret)
+{
+    *ret = (struct select_args){0};
+    struct query_params *p = &ret->params;
+    p->now_ns = tel_wall_ns(s->clock);
+    p->gone = request_gone;
+    p->gone_ctx = req;
+    int64_t start = INT64_MIN, end = INT64_MAX;
+    if (!read_tenant(req, &p->tenant) || !select_arg_required(req, "query", &p->text) ||
+        !read_time(req, "start", p->now_ns, &start) || !read_time(req, "end", p->now_ns, &end))
+        return false;
+    if (start != INT64_MIN || end != INT64_MAX) {
+        p->start_ns = start;
+        p->end_ns = end;
+    }
+    if (paging && (!select_arg_uint(req, "limit", 0, &p->limit) ||
+                   !select_arg_uint(req, "offset", 0, &p->offset)))
+        return false;
+    read_timeout(req, &p->timeout_ms);
+    struct tel_span partial;
+    p->refuse_partial = tel_http_param(req, "allow_partial_response", &partial) && is_false(partial);
+    struct tel_error err;
+    if (tel_query_parse(p->text, p->now_ns, NULL, tel_http_arena(req), &ret->tree, &err) != TEL_OK) {
+        tel_http_reply_error(req, 400, "%s", err.text);
+        return false;
+    }
+    return true;
+}
+
+void select_args_done(struct select_args *args)
+{
+    tel_query_done(args->tree);
+    args->tree = NULL;
+}
+
+struct tel_span select_query_with(struct tel_http_request *req, const struct tel_query *tree,
+                                  const char *fmt, ...)
+{
+    struct tel_buf text = {0};
+    tel_query_print(&text, tree);
+    char pipes[2048];
+    va_list args;
+    va_start(args, fmt);
+    int len = vsnprintf(pipes, sizeof(pipes), fmt, args);
+    va_end(args);
+    tel_buf_printf(&text, " | %.*s", TEL_MIN(len, (int)sizeof(pipes) - 1), pipes);
+    struct tel_span whole = tel_arena_copy(tel_http_arena(req), tel_buf_span(&text));
+    tel_buf_free(&text);
+    return whole;
+}
