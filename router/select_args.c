@@ -119,6 +119,13 @@ static bool read_time(struct tel_http_request *req, const char *name, int64_t no
     return false;
 }
 
+bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now_ns,
+                     int64_t *ret_ns)
+{
+    *ret_ns = now_ns;
+    return read_time(req, name, now_ns, ret_ns);
+}
+
 /* timeout=x is taken for none, as the reference does. */
 static void read_timeout(struct tel_http_request *req, int64_t *ret_ms)
 {

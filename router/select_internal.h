@@ -25,6 +25,8 @@ void select_args_done(struct select_args *args);
 bool select_arg_uint(struct tel_http_request *req, const char *name, uint64_t def, uint64_t *ret);
 bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t def_ns,
                          int64_t *ret_ns);
+bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now_ns,
+                     int64_t *ret_ns); /* now if absent */
 bool select_arg_required(struct tel_http_request *req, const char *name, struct tel_span *ret);
 
 /* The query with pipes behind it: "<query> | <formatted>", in the request's arena. */
@@ -49,10 +51,12 @@ struct select_hit {
 };
 struct select_hits {
     struct tel_arena *arena;
+    struct tel_span field; /* the column that holds the values; empty: "value" */
     struct select_hit *items;
     size_t len, cap;
 };
-/* A sink that takes columns "value" and "hits". */
+void select_hits_add(struct select_hits *hits, struct tel_span value, uint64_t n); /* copies */
+/* A sink that takes the columns `field` and "hits". */
 tel_code select_hits_sink(void *ctx, const struct tel_block *block, struct tel_error *err);
 /* Most hits first, ties by value. */
 void select_hits_sort(struct select_hits *hits);

@@ -46,27 +46,32 @@ bool select_run(struct select *s, struct tel_http_request *req, const struct que
     return rc == TEL_OK;
 }
 
+void select_hits_add(struct select_hits *h, struct tel_span value, uint64_t n)
+{
+    if (h->len == h->cap) {
+        size_t cap = h->cap ? h->cap * 2 : 64;
+        struct select_hit *more = TEL_ARENA_ARRAY(h->arena, struct select_hit, cap);
+        if (h->len)
+            memcpy(more, h->items, h->len * sizeof(*more));
+        h->items = more;
+        h->cap = cap;
+    }
+    h->items[h->len++] = (struct select_hit){tel_arena_copy(h->arena, value), n};
+}
+
 tel_code select_hits_sink(void *ctx, const struct tel_block *block, struct tel_error *err)
 {
     struct select_hits *h = ctx;
-    const struct tel_column *value = tel_block_column(block, TEL_SPAN("value"));
+    struct tel_span name = h->field.len ? h->field : TEL_SPAN("value");
+    const struct tel_column *value = tel_block_column(block, name);
     const struct tel_column *hits = tel_block_column(block, TEL_SPAN("hits"));
     (void)err;
     for (size_t i = 0; i < block->rows; i++) {
-        if (h->len == h->cap) {
-            size_t cap = h->cap ? h->cap * 2 : 64;
-            struct select_hit *more = TEL_ARENA_ARRAY(h->arena, struct select_hit, cap);
-            if (h->len)
-                memcpy(more, h->items, h->len * sizeof(*more));
-            h->items = more;
-            h->cap = cap;
-        }
         unsigned long long n = 0;
         if (hits && hits->values)
             tel_span_to_u64(hits->values[i], &n);
         char text[TEL_TIME_TEXT_MAX];
-        struct tel_span v = value ? tel_column_value(block, value, i, text) : TEL_SPAN("");
-        h->items[h->len++] = (struct select_hit){tel_arena_copy(h->arena, v), n};
+        select_hits_add(h, value ? tel_column_value(block, value, i, text) : TEL_SPAN(""), n);
     }
     return TEL_OK;
 }

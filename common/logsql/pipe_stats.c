@@ -675,3 +675,12 @@ const struct tel_pipe_ops tel_pipe_stats = {.name = "stats",
                                             .push = push,
                                             .finish = finish,
                                             .close = stats_close};
+
+bool tel_stats_by_field(const struct tel_pipe *pipe, size_t i, struct tel_span *ret)
+{
+    const struct stats_pipe *s = (const struct stats_pipe *)pipe;
+    if (pipe->ops != &tel_pipe_stats || i >= s->by_count)
+        return false;
+    *ret = s->by[i].name;
+    return true;
+}

@@ -74,6 +74,9 @@ struct tel_stats_ops {
  * is none. */
 double tel_stats_rate_seconds(const struct tel_stage *stage);
 
+/* The i-th field that a stats pipe groups by; false if it has fewer, or is no stats pipe. */
+bool tel_stats_by_field(const struct tel_pipe *pipe, size_t i, struct tel_span *ret);
+
 const struct tel_stats_ops *tel_stats_find(struct tel_span name);
 void tel_stats_func_print(struct tel_buf *out, const struct tel_stats_func *f);
 

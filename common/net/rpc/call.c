@@ -149,7 +149,7 @@ void rpc_call_arrived(struct tel_rpc_call *call, bool ok)
     if (!call->method) {
         tel_rpc_finish(call, TEL_RPC_UNIMPLEMENTED, "no such method");
     } else if (!room) {
-        tel_rpc_finish(call, TEL_RPC_RESOURCE_EXHAUSTED, "too many calls at once");
+        tel_rpc_finish(call, TEL_RPC_UNAVAILABLE, "too many calls at once");
     } else {
         enum tel_rpc_status status = TEL_RPC_OK;
         if (server->options.authorize && !call->method->service->open)
@@ -219,7 +219,7 @@ void rpc_call_received(struct tel_rpc_call *call, bool ok)
             call_run(call); /* the handler must learn that its client is gone, queue or not */
             return;
         }
-        tel_rpc_finish(call, TEL_RPC_RESOURCE_EXHAUSTED, "too busy");
+        tel_rpc_finish(call, TEL_RPC_UNAVAILABLE, "too busy");
         rpc_call_unref(call);
     }
 }

@@ -35,7 +35,7 @@ struct tel_rpc_server_options {
     struct tel_rpc_tls *tls;  /* NULL: plain text */
     unsigned pollers;         /* 0: 1 */
     unsigned armed;           /* calls that can be accepted at once; 0: 64 */
-    unsigned max_calls;       /* beyond: RESOURCE_EXHAUSTED; 0: 10000 */
+    unsigned max_calls;       /* beyond: UNAVAILABLE; 0: 10000 */
     size_t receive_max_bytes; /* of one message; 0: 4 MiB */
     size_t send_max_bytes;    /* 0: 16 MiB */
     size_t window_bytes;      /* a call's messages that wait to be sent; 0: 1 MiB */
@@ -48,7 +48,7 @@ struct tel_rpc_server_options {
     enum tel_rpc_status (*authorize)(void *ctx, struct tel_rpc_call *call);
     /* Once a call, after its end. Must not block. */
     void (*observe)(void *ctx, const struct tel_rpc_stats *stats);
-    /* Takes run(arg) to a worker. False: too busy, the call ends with RESOURCE_EXHAUSTED. NULL:
+    /* Takes run(arg) to a worker. False: too busy, the call ends with UNAVAILABLE. NULL:
      * handlers run on the poller and must not block. */
     bool (*dispatch)(void *ctx, void (*run)(void *arg), void *arg);
 };

@@ -49,7 +49,6 @@ enum tel_rpc_status tel_rpc_status_from_code(tel_code code)
         return TEL_RPC_NOT_FOUND;
     case TEL_ERR_EXISTS:
         return TEL_RPC_ALREADY_EXISTS;
-    case TEL_ERR_AGAIN:
     case TEL_ERR_NOMEM:
     case TEL_ERR_NOSPACE:
     case TEL_ERR_LIMIT:
@@ -58,6 +57,7 @@ enum tel_rpc_status tel_rpc_status_from_code(tel_code code)
         return TEL_RPC_DEADLINE_EXCEEDED;
     case TEL_ERR_CANCELLED:
         return TEL_RPC_CANCELLED;
+    case TEL_ERR_AGAIN: /* another replica may have room */
     case TEL_ERR_UNAVAILABLE:
     case TEL_ERR_CLOSED:
     case TEL_ERR_LOCKED:
