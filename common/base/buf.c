@@ -83,22 +83,12 @@ static size_t json_plain_run(const char *p, size_t len)
     return pos;
 }
 
-/* One code point that json_plain_run stopped at; returns how many bytes of s it took. */
-static size_t add_json_special(struct tel_buf *buf, struct tel_span s)
+/* An ASCII character that must not stand in a JSON string as it is. */
+static void add_json_escape(struct tel_buf *buf, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
-    unsigned char c = (unsigned char)s.ptr[0];
-    if (c >= 0x80) {
-        uint32_t cp;
-        size_t used = tel_utf8_decode(s, &cp);
-        if (cp == UINT32_MAX)
-            TEL_BUF_ADD_LIT(buf, "\xef\xbf\xbd");
-        else
-            tel_buf_add(buf, s.ptr, used);
-        return used;
-    }
-    const char *from = "\"\\\n\r\t\b\f", *to = "\"\\nrtbf";
-    const char *found = c ? strchr(from, c) : NULL;
+    static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
+    const char *found = memchr(from, c, sizeof from - 1);
     if (found) {
         char two[2] = {'\\', to[found - from]};
         tel_buf_add(buf, two, 2);
@@ -106,19 +96,33 @@ static size_t add_json_special(struct tel_buf *buf, struct tel_span s)
         char six[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
         tel_buf_add(buf, six, 6);
     }
-    return 1;
 }
 
 void tel_buf_add_json(struct tel_buf *buf, struct tel_span s)
 {
+    size_t copied = 0; /* all before it is in the buffer; [copied, pos) can be copied as it is */
     tel_buf_reserve(buf, s.len + 2);
     buf->ptr[buf->len++] = '"';
-    for (size_t pos = 0; pos < s.len;) {
-        size_t run = json_plain_run(s.ptr + pos, s.len - pos);
-        tel_buf_add(buf, s.ptr + pos, run);
-        pos += run;
-        if (pos < s.len)
-            pos += add_json_special(buf, tel_span_slice(s, pos, s.len));
+    for (size_t pos = 0;;) {
+        pos += json_plain_run(s.ptr + pos, s.len - pos);
+        /* Text in other scripts: stay here while it lasts. */
+        uint32_t cp = 0;
+        while (pos < s.len && (unsigned char)s.ptr[pos] >= 0x80) {
+            size_t used = tel_utf8_decode(tel_span_slice(s, pos, s.len), &cp);
+            if (cp == UINT32_MAX)
+                break;
+            pos += used;
+        }
+        if (pos < s.len && cp != UINT32_MAX && json_plain(s.ptr[pos]))
+            continue;
+        tel_buf_add(buf, s.ptr + copied, pos - copied);
+        if (pos == s.len)
+            break;
+        if (cp == UINT32_MAX)
+            TEL_BUF_ADD_LIT(buf, "\xef\xbf\xbd");
+        else
+            add_json_escape(buf, (unsigned char)s.ptr[pos]);
+        copied = ++pos;
     }
     tel_buf_add_char(buf, '"');
 }

@@ -7,17 +7,6 @@
 
 #define DOUBLE_TEXT_MAX 512
 
-size_t tel_span_find(struct tel_span s, struct tel_span needle)
-{
-    if (needle.len == 0)
-        return 0;
-    if (needle.len > s.len)
-        return SIZE_MAX;
-    const char *p = needle.len == 1 ? memchr(s.ptr, needle.ptr[0], s.len)
-                                    : memmem(s.ptr, s.len, needle.ptr, needle.len);
-    return p ? (size_t)(p - s.ptr) : SIZE_MAX;
-}
-
 struct tel_span tel_span_split(struct tel_span *rest, char sep)
 {
     struct tel_span all = *rest;

@@ -53,6 +53,33 @@ static void test_span(void **state)
     assert_int_equal(tel_span_slice(s, 4, 99).len, 7);
 }
 
+/* Against the plain way, on texts in which nearly everything looks like the needle. */
+static void test_find_random(void **state)
+{
+    (void)state;
+    uint64_t seed = tel_rand_seed();
+    struct tel_rand rand;
+    tel_rand_init(&rand, seed);
+    printf("seed %llu\n", (unsigned long long)seed);
+    for (int round = 0; round < 50000; round++) {
+        char text[300], needle[100];
+        size_t len = (size_t)tel_rand_below(&rand, sizeof text), want = SIZE_MAX;
+        size_t needle_len = 1 + (size_t)tel_rand_below(&rand, round % 10 ? 6 : sizeof needle);
+        uint64_t letters = 1 + tel_rand_below(&rand, 3);
+        for (size_t i = 0; i < len; i++)
+            text[i] = (char)('a' + tel_rand_below(&rand, letters));
+        for (size_t i = 0; i < needle_len; i++)
+            needle[i] = (char)('a' + tel_rand_below(&rand, letters));
+        for (size_t i = 0; i + needle_len <= len && want == SIZE_MAX; i++)
+            want = memcmp(text + i, needle, needle_len) == 0 ? i : SIZE_MAX;
+        /* At the very end of an allocation, so that a read too far is seen. */
+        char *copy = malloc(len + 1);
+        memcpy(copy + 1, text, len);
+        assert_true(tel_span_find(tel_span_make(copy + 1, len), tel_span_make(needle, needle_len)) == want);
+        free(copy);
+    }
+}
+
 static void test_buf(void **state)
 {
     (void)state;
@@ -291,7 +318,7 @@ static void test_words_and_case(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_span),        cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_span),        cmocka_unit_test(test_find_random), cmocka_unit_test(test_buf),
         cmocka_unit_test(test_decimal),     cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_random), cmocka_unit_test(test_escaped),
         cmocka_unit_test(test_utf8_all_code_points), cmocka_unit_test(test_words_and_case),
