@@ -141,6 +141,8 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
         .helpers = helpers,
         .memory_limit = s->options.query_memory_bytes,
     };
+    if (!s->has_transport)
+        return TEL_OK;
     for (size_t i = 0; i < s->partition_count && rc == TEL_OK; i++)
         rc = partition_start(s->partitions[i], err);
     if (rc == TEL_OK)
@@ -156,6 +158,7 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
         return rc;
     struct shard_server *s = TEL_NEW(struct shard_server);
     s->options = *options;
+    s->has_transport = transport != NULL;
     fill_defaults(&s->options);
     s->dir = tel_strdup(options->dir);
     s->node = tel_strdup(options->node ? options->node : "");
@@ -235,6 +238,32 @@ bool shard_server_ready(const struct shard_server *s)
             return false;
     }
     return true;
+}
+
+tel_code shard_server_feed(struct shard_server *s, const struct tel_message *message,
+                           struct tel_error *err)
+{
+    TEL_CHECK(!s->has_transport);
+    for (size_t i = 0; i < s->partition_count; i++)
+        if (partition_id(s->partitions[i]) == message->partition)
+            return partition_feed(s->partitions[i], message, err);
+    return tel_error_set(err, TEL_ERR_NOTFOUND, "partition %" PRIu32 " is not held",
+                         message->partition);
+}
+
+tel_code shard_server_settle(struct shard_server *s, struct tel_error *err)
+{
+    TEL_CHECK(!s->has_transport);
+    for (size_t i = 0; i < s->partition_count; i++) {
+        tel_code rc = partition_flush(s->partitions[i], err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    bool busy;
+    do
+        shard_maintain_once(s, &busy);
+    while (busy);
+    return TEL_OK;
 }
 
 /* ---- the door ----------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct ldb_shared;
 struct shard_server {
     struct shard_options options;
     char *dir, *node;
+    bool has_transport;
     struct tel_fs_lock *lock_file;
     struct ldb_shared *shared;
     struct partition **partitions;

@@ -60,7 +60,8 @@ struct shard_options {
     const struct store_faults *faults; /* NULL outside tests */
 };
 
-/* Opens the folder and starts all threads. The transport outlives the server. */
+/* Opens the folder and starts all threads. The transport outlives the server. Without one (NULL) no
+ * thread indexes or maintains: see shard_server_feed. */
 TEL_MUST_USE tel_code shard_server_new(const struct shard_options *options,
                                        struct tel_transport *transport, struct shard_server **ret,
                                        struct tel_error *err);
@@ -72,5 +73,13 @@ void shard_server_free(struct shard_server *server);
 
 /* Whether every partition has caught up with the log as it was found at the start: readiness. */
 bool shard_server_ready(const struct shard_server *server);
+
+/* ---- without a transport, for tools and benchmarks: one thread ---------------------------------- */
+
+/* Takes a message of a partition as its thread would, flushing when that is due. */
+TEL_MUST_USE tel_code shard_server_feed(struct shard_server *server,
+                                        const struct tel_message *message, struct tel_error *err);
+/* Makes everything durable, and does all maintenance that there is to do. */
+TEL_MUST_USE tel_code shard_server_settle(struct shard_server *server, struct tel_error *err);
 
 #endif

@@ -1,0 +1,261 @@
+/* telescope-shard: consumes partitions of a Kafka topic, indexes them, and answers searches. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TEL_LOG_COMPONENT "shard"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+#include "common/conf/program.h"
+#include "common/metrics/registry.h"
+#include "common/sys/limits.h"
+#include "common/transport/transport_kafka.h"
+#include "shard/admin.h"
+#include "shard/grpc.h"
+#include "shard/metrics.h"
+#include "shard/shard.h"
+#include "shard/verify.h"
+
+#define GRACE_MS       5000
+#define OPEN_FILES     65536u
+#define PARTITIONS_MAX 1024u
+
+struct shard_config {
+#define CONF TEL_CONF_MEMBER
+#include "shard/config.def"
+#undef CONF
+};
+
+#define CONF(...) TEL_CONF_ITEM(struct shard_config, __VA_ARGS__)
+static const struct tel_conf_item items[] = {
+#include "shard/config.def"
+};
+#undef CONF
+static const struct tel_conf_table shard_conf_table = TEL_CONF_TABLE(items, struct shard_config);
+
+typedef TEL_VEC(uint32_t) partition_list;
+
+/* "3" or "0-3". */
+static bool parse_partitions(const char *text, partition_list *ret)
+{
+    struct tel_span rest = tel_span_trim(tel_span_cstr(text));
+    struct tel_span first = tel_span_split(&rest, '-');
+    unsigned long long from, to;
+    if (!tel_span_to_u64(first, &from))
+        return false;
+    to = from;
+    if (rest.ptr && !tel_span_to_u64(rest, &to))
+        return false;
+    if (to < from || to > INT32_MAX || to - from >= PARTITIONS_MAX)
+        return false;
+    for (unsigned long long p = from; p <= to && ret->len < PARTITIONS_MAX; p++)
+        tel_vec_push(ret, (uint32_t)p);
+    return true;
+}
+
+static void check(const void *config, struct tel_conf *conf, struct tel_conf_mistakes *mistakes)
+{
+    const struct shard_config *c = config;
+    partition_list list = {0};
+    for (size_t i = 0; i < c->partitions.len; i++)
+        if (!parse_partitions(c->partitions.items[i], &list))
+            tel_conf_mistake(mistakes, conf->root, "partitions",
+                             "\"%s\" is neither a number nor a range such as 0-3",
+                             c->partitions.items[i]);
+    for (size_t i = 0; i < list.len; i++)
+        for (size_t j = 0; j < i; j++)
+            if (list.items[i] == list.items[j])
+                tel_conf_mistake(mistakes, conf->root, "partitions", "%" PRIu32 " is there twice",
+                                 list.items[i]);
+    tel_vec_free(&list);
+    for (size_t i = 0; i < c->kafka_properties.len; i++)
+        if (!strchr(c->kafka_properties.items[i], '='))
+            tel_conf_mistake(mistakes, conf->root, "kafka.properties",
+                             "entry %zu is not name=value", i);
+    if ((*c->tls_cert_file != '\0') != (*c->tls_key_file != '\0'))
+        tel_conf_mistake(mistakes, conf->root, "grpc.tls", "cert_file and key_file go together");
+    if (c->flush_interval_max < c->flush_interval)
+        tel_conf_mistake(mistakes, conf->root, "flush.interval_max",
+                         "is less than flush.interval");
+}
+
+/* ---- Kafka -------------------------------------------------------------------------------------- */
+
+typedef TEL_VEC(char *) text_list;
+
+/* name, value, name, value, ..., NULL. */
+static void split_properties(const struct tel_conf_strings *list, text_list *ret)
+{
+    for (size_t i = 0; i < list->len; i++) {
+        struct tel_span rest = tel_span_cstr(list->items[i]);
+        struct tel_span name = tel_span_split(&rest, '=');
+        tel_vec_push(ret, tel_strndup(name));
+        tel_vec_push(ret, tel_strndup(rest));
+    }
+    tel_vec_push(ret, NULL);
+}
+
+static tel_code open_kafka(const struct shard_config *c, const char *topic,
+                           struct tel_transport **ret, struct tel_error *err)
+{
+    text_list properties = {0};
+    split_properties(&c->kafka_properties, &properties);
+    struct tel_kafka_options options = {
+        .brokers = c->kafka_brokers,
+        .topic = topic,
+        .fetch_bytes = (uint64_t)c->kafka_fetch_bytes,
+        .client_id = "telescope-shard",
+        .properties = (const char *const *)properties.items,
+    };
+    tel_code rc = tel_transport_kafka_new(&options, ret, err);
+    for (size_t i = 0; i < properties.len; i++)
+        free(properties.items[i]);
+    tel_vec_free(&properties);
+    return rc;
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+struct program {
+    char node[256];
+    partition_list partitions;
+    struct tel_metrics *metrics;
+    struct tel_transport *transport;
+    struct shard_server *server;
+    struct shard_grpc *grpc;
+    struct shard_admin *admin;
+};
+
+static tel_code start_server(const struct shard_config *c, struct program *p,
+                             struct tel_error *err)
+{
+    struct shard_options options = {
+        .dir = c->data_dir,
+        .node = p->node,
+        .partitions = p->partitions.items,
+        .partition_count = p->partitions.len,
+        .metrics = p->metrics,
+        .memory_bytes = (uint64_t)c->memory_events,
+        .cache_bytes = (uint64_t)c->memory_cache,
+        .query_memory_bytes = (uint64_t)c->memory_query,
+        .segment_rows = (uint64_t)c->flush_rows,
+        .flush_interval_ms = (uint32_t)c->flush_interval,
+        .flush_interval_max_ms = (uint32_t)c->flush_interval_max,
+        .workers = (unsigned)c->query_threads,
+        .retention_days = (uint32_t)c->retention_days,
+        .retention_bytes = (uint64_t)c->retention_bytes,
+        .disk_reserve_bytes = (uint64_t)c->disk_reserve,
+        .future_limit_s = (uint32_t)TEL_MIN(c->future_limit / 1000, (int64_t)UINT32_MAX),
+        .future_policy = (enum shard_policy)c->future_policy,
+        .source_ttl_days = (uint32_t)TEL_MAX(c->sources_ttl / 86400000, 1),
+    };
+    return shard_server_new(&options, p->transport, &p->server, err);
+}
+
+static tel_code start(const struct shard_config *c, struct program *p, struct tel_error *err)
+{
+    for (size_t i = 0; i < c->partitions.len; i++)
+        TEL_CHECK(parse_partitions(c->partitions.items[i], &p->partitions));
+    if (*c->node)
+        snprintf(p->node, sizeof(p->node), "%s", c->node);
+    else if (gethostname(p->node, sizeof(p->node) - 1) != 0)
+        snprintf(p->node, sizeof(p->node), "unknown");
+    tel_limits_raise_open_files(OPEN_FILES);
+    p->metrics = tel_metrics_new();
+    uint16_t port;
+    tel_code rc = open_kafka(c, c->kafka_topic, &p->transport, err);
+    if (rc == TEL_OK)
+        rc = start_server(c, p, err);
+    if (rc == TEL_OK) {
+        struct shard_grpc_options options = {
+            .listen = c->grpc_listen,
+            .workers = (unsigned)c->grpc_workers,
+            .cert_file = c->tls_cert_file,
+            .key_file = c->tls_key_file,
+            .ca_file = c->tls_ca_file,
+        };
+        rc = shard_grpc_new(&options, p->server, &p->grpc, &port, err);
+    }
+    if (rc == TEL_OK)
+        rc = shard_admin_new(c->admin_listen, p->server, p->metrics, &p->admin, err);
+    if (rc == TEL_OK)
+        tel_log_info("ready", tel_kv_str("node", p->node), tel_kv_str("grpc", c->grpc_listen),
+                     tel_kv_u64("grpc_port", port),
+                     tel_kv_str("admin", shard_admin_address(p->admin)),
+                     tel_kv_u64("partitions", p->partitions.len));
+    return rc;
+}
+
+static void stop(struct program *p)
+{
+    if (p->grpc)
+        shard_grpc_stop(p->grpc, GRACE_MS);
+    if (p->server)
+        shard_server_stop(p->server, true);
+    shard_grpc_free(p->grpc);
+    shard_admin_free(p->admin);
+    shard_server_free(p->server);
+    tel_transport_free(p->transport);
+    tel_metrics_free(p->metrics);
+    tel_vec_free(&p->partitions);
+}
+
+static tel_code run(const void *config, struct tel_program_run *program_run,
+                    struct tel_error *err)
+{
+    struct program p = {0};
+    tel_code rc = start(config, &p, err);
+    if (rc == TEL_OK)
+        tel_program_wait(program_run, NULL, NULL);
+    stop(&p);
+    return rc;
+}
+
+static int verify(int argc, char **argv)
+{
+    if (argc != 3 || argv[2][0] == '-') {
+        fprintf(stderr, "usage: telescope-shard verify DIR\n");
+        return TEL_EXIT_USAGE;
+    }
+    struct shard_verify_report report = {0};
+    struct tel_error err = {0};
+    if (shard_verify(argv[2], stdout, &report, &err) != TEL_OK) {
+        fprintf(stderr, "telescope-shard: %s\n", err.text);
+        return TEL_EXIT_FAILED;
+    }
+    printf("%llu partitions, %llu days, %llu segments, %llu events, %llu bytes; %llu damaged\n",
+           report.partitions, report.days, report.segments, report.events, report.bytes,
+           report.damaged);
+    return report.damaged ? TEL_EXIT_FAILED : TEL_EXIT_OK;
+}
+
+static void write_metrics_doc(struct tel_buf *out)
+{
+    const struct tel_metric_table *const tables[] = {&shard_metric_table};
+    tel_metrics_doc_markdown(out, "telescope-shard", tables, TEL_ARRAY_LEN(tables));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct tel_program_flag flags[] = {
+        {"--data", "DIR", "data.dir", "Where the index lies", false},
+    };
+    static const struct tel_program_doc docs[] = {{"metrics", write_metrics_doc}};
+    static const struct tel_program program = {
+        .name = "telescope-shard",
+        .summary = "Indexes partitions of the queue and answers searches. "
+                   "`telescope-shard verify DIR` checks a folder that no server has open.",
+        .table = &shard_conf_table,
+        .flags = flags,
+        .flag_count = TEL_ARRAY_LEN(flags),
+        .docs = docs,
+        .doc_count = TEL_ARRAY_LEN(docs),
+        .check = check,
+        .run = run,
+    };
+    if (argc > 1 && strcmp(argv[1], "verify") == 0)
+        return verify(argc, argv);
+    return tel_program_main(&program, argc, argv);
+}
