@@ -88,7 +88,8 @@ static void add_row(struct tel_buf *out, const struct tel_conf_item *item)
     TEL_BUF_ADD_LIT(out, " | ");
     add_cell(out, item->doc);
     if (item->secret)
-        TEL_BUF_ADD_LIT(out, " Secret: give it as `${file:/path}` or `${env:NAME}`.");
+        tel_buf_printf(out, "%s Secret: give it as `${file:/path}` or `${env:NAME}`.",
+                       tel_span_ends(tel_span_cstr(item->doc), TEL_SPAN(".")) ? "" : ".");
     TEL_BUF_ADD_LIT(out, " |\n");
 }
 
