@@ -16,8 +16,10 @@ extern const size_t tel_schema_shard_pb_len;
 extern const unsigned char tel_schema_router_pb[];
 extern const size_t tel_schema_router_pb_len;
 
-/* The Avro schema of the record, JSON text. */
+/* The Avro schemas of the record and of dead letters, JSON text. */
 extern const unsigned char tel_schema_log_batch_avsc[];
 extern const size_t tel_schema_log_batch_avsc_len;
+extern const unsigned char tel_schema_dead_letter_avsc[];
+extern const size_t tel_schema_dead_letter_avsc_len;
 
 #endif

@@ -60,22 +60,26 @@ struct fast {
     uint32_t fields; /* attributes so far */
 };
 
-/* A map; usually one block and its end, then the array is made once and fits. */
+/* A map; usually one block and its end, then the array is made once and fits. For writers that make
+ * many small blocks it doubles, so that memory stays in proportion. */
 static bool read_map(struct fast *f, uint32_t max, struct tel_field **ret, uint32_t *ret_count)
 {
     struct tel_field *fields = NULL;
-    uint32_t n = 0, block = 0;
+    uint32_t n = 0, cap = 0, block = 0;
     const char *block_end = NULL;
     for (;;) {
         if (!tel_avro_block(&f->c, max - n, ENTRY_LEAST, &block, &block_end))
             return false;
         if (block == 0)
             break;
-        struct tel_field *wider = tel_arena_alloc_aligned(
-            f->arena, ((size_t)n + block) * sizeof *fields, _Alignof(struct tel_field));
-        if (n > 0)
-            memcpy(wider, fields, n * sizeof *fields);
-        fields = wider;
+        if (n + block > cap) {
+            cap = TEL_MAX(n + block, cap * 2);
+            struct tel_field *wider = tel_arena_alloc_aligned(
+                f->arena, (size_t)cap * sizeof *fields, _Alignof(struct tel_field));
+            if (n > 0)
+                memcpy(wider, fields, n * sizeof *fields);
+            fields = wider;
+        }
         for (uint32_t i = 0; i < block; i++, n++) {
             if (!tel_avro_bytes(&f->c, TEL_NAME_BYTES_MAX, &fields[n].name) ||
                 !tel_avro_bytes(&f->c, TEL_BATCH_BYTES_MAX, &fields[n].value))
@@ -139,7 +143,7 @@ static bool read_events(struct fast *f, struct tel_batch *b)
             return false;
         if (block == 0)
             break;
-        if (n + block > cap) { /* doubling, for writers that make many small blocks */
+        if (n + block > cap) {
             cap = TEL_MAX(n + block, cap * 2);
             struct tel_event *wider = tel_arena_alloc_aligned(
                 f->arena, (size_t)cap * sizeof *events, _Alignof(struct tel_event));

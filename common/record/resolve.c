@@ -8,7 +8,9 @@
  * avro-c knows no defaults and trusts counts. Hence the skim, and hence a reader schema made to
  * measure for each writer: our schema without the optional fields that the writer lacks (they take
  * their defaults here), and with text in whichever of string, bytes or a union of them the writer
- * chose (Avro lets string and bytes be read as each other; avro-c does not).
+ * chose (Avro lets string and bytes be read as each other; avro-c does not). Whatever does not resolve
+ * is found here: avro-c 1.11 may crash on it (avro_resolved_writer_new of a record in which a field
+ * does not fit).
  *
  * avro-c keeps its last error in a global, so one mutex covers every call into it.
  */
@@ -161,6 +163,10 @@ static avro_schema_t text_like(avro_schema_t w, bool in_union)
             avro_schema_decref(branch);
         }
     }
+    if (avro_schema_union_size(u) == 0) {
+        avro_schema_decref(u);
+        return NULL;
+    }
     return u;
 }
 
@@ -173,6 +179,18 @@ static avro_schema_t text_map_like(avro_schema_t w)
     avro_schema_t map = avro_schema_map(values);
     avro_schema_decref(values);
     return map;
+}
+
+/* Can the writer's type, or a branch of its union, be read as an int (or long)? */
+static bool number_like(avro_schema_t w, bool as_long, bool in_union)
+{
+    w = through_links(w);
+    if (is_avro_int32(w) || (as_long && is_avro_int64(w)))
+        return true;
+    for (size_t i = 0; !in_union && is_avro_union(w) && i < avro_schema_union_size(w); i++)
+        if (number_like(avro_schema_union_branch(w, (int)i), as_long, true))
+            return true;
+    return false;
 }
 
 enum want { WANT_LONG, WANT_INT, WANT_TEXT, WANT_TEXT_MAP, WANT_EVENTS };
@@ -206,8 +224,8 @@ static tel_code make_field(avro_schema_t w, const struct wanted_field *f, avro_s
     avro_schema_t type = NULL, items = NULL;
     w = through_links(w);
     switch (f->want) {
-    case WANT_LONG: type = avro_schema_long(); break;
-    case WANT_INT: type = avro_schema_int(); break;
+    case WANT_LONG: type = number_like(w, true, false) ? avro_schema_long() : NULL; break;
+    case WANT_INT: type = number_like(w, false, false) ? avro_schema_int() : NULL; break;
     case WANT_TEXT: type = text_like(w, false); break;
     case WANT_TEXT_MAP: type = text_map_like(w); break;
     case WANT_EVENTS: {
@@ -234,6 +252,9 @@ static tel_code make_reader(avro_schema_t w, const char *name, const struct want
 {
     if (!is_avro_record(w))
         return tel_error_set(err, TEL_ERR_UNSUPPORTED, "the writer's %s is no record", name);
+    if (strcmp(avro_schema_name(w), name) != 0)
+        return tel_error_set(err, TEL_ERR_UNSUPPORTED, "the writer's %s has the name %s", name,
+                             avro_schema_name(w));
     avro_schema_t r = avro_schema_record(name, "io.telescope");
     tel_code rc = TEL_OK;
     for (size_t i = 0; i < count && rc == TEL_OK; i++) {
