@@ -81,8 +81,10 @@ static struct tail_file *adopt(struct tail *t, const char *path, int fd, const s
     struct restored *r = recognise(t, fd, st);
     if (!r) {
         struct tail_file *f = file_new(t, path, fd, &identity);
-        if (t->config.from_end && !t->first_scan_done)
-            f->offset = f->start = (uint64_t)st->st_size;
+        if (t->config.from_end && !t->first_scan_done) {
+            f->offset = f->start = f->size = (uint64_t)st->st_size;
+            (void)file_ensure_source(f); /* where it began must be known after a crash */
+        }
         return f;
     }
     identity.generation = r->state.identity.generation;
