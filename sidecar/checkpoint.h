@@ -18,6 +18,8 @@
 #ifndef SIDECAR_CHECKPOINT_H
 #define SIDECAR_CHECKPOINT_H
 
+#include <stdint.h>
+
 #include "common/base/error.h"
 #include "common/base/span.h"
 

@@ -348,6 +348,7 @@ tel_code input_init(struct input *in, const struct pipeline_options *options, st
     in->watched_fd = in->waker.fd = -1;
     o.waker = &in->waker;
     o.acked = on_acked;
+    o.acked_ctx = in;
     o.input = in->config;
     pipeline_init(&in->pipeline, &o);
     return tel_waker_init(&in->waker, err);

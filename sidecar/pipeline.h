@@ -101,9 +101,10 @@ struct pipeline_options {
     uint32_t batch_bytes, batch_events;
     int64_t batch_age_ns;
     struct tel_waker *waker; /* woken by deliveries */
-    void (*acked)(void *ctx, void *user, uint64_t position);
-    void (*urgent)(void *ctx); /* the checkpoint must be saved before more can be sent */
-    void *ctx;
+    void (*acked)(void *acked_ctx, void *user, uint64_t position);
+    void *acked_ctx;
+    void (*urgent)(void *urgent_ctx); /* the checkpoint must be saved before more can be sent */
+    void *urgent_ctx;
 };
 
 struct pipeline {

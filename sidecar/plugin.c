@@ -1,13 +1,13 @@
 #include "sidecar/plugin.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/conf/value.h"
 #include "sidecar/sidecar.h"
 
 #define OPTIONS_MAX 256
@@ -161,32 +161,6 @@ const char *plugin_type_name(enum telescope_type type)
     return "unknown";
 }
 
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-
-static const struct unit size_units[] = {
-    {"", 1},           {"B", 1},           {"KiB", 1 << 10},      {"MiB", 1 << 20},
-    {"GiB", 1 << 30},  {"KB", 1000},       {"MB", 1000000},       {"GB", 1000000000},
-    {NULL, 0}};
-static const struct unit duration_units[] = {
-    {"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
-static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
-
-static bool parse_number(const char *text, const struct unit *units, int64_t *ret)
-{
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    if (end == text || errno || *text == ' ')
-        return false;
-    for (; units->name; units++)
-        if (strcmp(end, units->name) == 0)
-            return !__builtin_mul_overflow(n, units->factor, ret);
-    return false;
-}
-
 static bool parse_bool(const char *text, int64_t *ret)
 {
     bool yes = strcmp(text, "true") == 0;
@@ -198,13 +172,17 @@ static bool parse_bool(const char *text, int64_t *ret)
 
 static bool parse_scalar(const struct telescope_option *o, const char *text, int64_t *ret)
 {
+    long long number;
     switch (o->type) {
     case TELESCOPE_INT:
-        return parse_number(text, no_units, ret);
+        if (!tel_span_to_i64(tel_span_cstr(text), &number))
+            return false;
+        *ret = number;
+        return true;
     case TELESCOPE_SIZE:
-        return parse_number(text, size_units, ret);
+        return tel_conf_parse_size(tel_span_cstr(text), ret);
     case TELESCOPE_DURATION:
-        return parse_number(text, duration_units, ret);
+        return tel_conf_parse_duration(tel_span_cstr(text), ret);
     case TELESCOPE_BOOL:
         return parse_bool(text, ret);
     case TELESCOPE_STRING:

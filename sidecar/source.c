@@ -124,7 +124,7 @@ static bool has_place(struct source *s)
         uint32_t partition = (uint32_t)(tel_hash64(source, 0) % partitions);
         s->entry = checkpoint_add(p->o.checkpoint, p->o.input->name, s->id, source.ptr, partition,
                                   tel_buf_span(&s->state));
-        p->o.urgent(p->o.ctx);
+        p->o.urgent(p->o.urgent_ctx);
     }
     return checkpoint_durable(p->o.checkpoint, s->entry);
 }
@@ -201,7 +201,7 @@ static void recover(struct source *s)
                      tel_kv_span("source", s->id));
         source_seal(s);
         checkpoint_rename(p->o.checkpoint, s->entry);
-        p->o.urgent(p->o.ctx);
+        p->o.urgent(p->o.urgent_ctx);
     }
     for (struct batch *b = s->first, *next; b; b = next) {
         next = b->next; /* what is split off behind it needs no look */
@@ -241,7 +241,7 @@ void source_settle(struct source *s)
     if (s->acked != before && s->entry)
         checkpoint_move(p->o.checkpoint, s->entry, s->acked);
     if (s->acked != before && !s->closed)
-        p->o.acked(p->o.ctx, s->user, s->acked);
+        p->o.acked(p->o.acked_ctx, s->user, s->acked);
     if (s->closed && !s->first && !s->writer) {
         if (s->forget && s->entry)
             checkpoint_remove(p->o.checkpoint, s->entry);
