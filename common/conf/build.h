@@ -1,4 +1,4 @@
-/* Building a tree of nodes; for file.c, node.c and conf.c only. */
+/* Building a tree of nodes; for file.c, literal.c, node.c and conf.c only. */
 #ifndef TEL_CONF_BUILD_H
 #define TEL_CONF_BUILD_H
 
@@ -15,6 +15,10 @@ struct tel_conf_node *tel_conf_parse_file(struct tel_arena *arena, const char *p
                                           struct tel_conf_mistakes *mistakes);
 struct tel_conf_node *tel_conf_parse_text(struct tel_arena *arena, const char *name,
                                           const char *text, struct tel_conf_mistakes *mistakes);
+
+/* Numbers that libconfig would cut, each a mistake. */
+void tel_conf_check_literals(const char *name, struct tel_span text,
+                             struct tel_conf_mistakes *mistakes);
 
 /* Puts "key=value" over the tree. */
 void tel_conf_override(struct tel_arena *arena, struct tel_conf_node *root, const char *override,

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "common/base/map.h"
 #include "common/conf/build.h"
+#include "common/sys/fs.h"
 
 #define FILE_MAX_BYTES (4 << 20)
 #define MAX_DEPTH      32
@@ -14,10 +16,22 @@ struct reader {
     struct tel_conf_mistakes *mistakes;
     const char *name;
     bool failed;
+    struct tel_map files; /* those looked through for numbers that are cut */
 };
 
 static void add_setting(struct reader *reader, struct tel_conf_node *parent,
                         const config_setting_t *setting, int depth);
+
+/* The file itself, and each that it includes, once. */
+static void check_file(struct reader *reader, const char *file)
+{
+    bool fresh;
+    struct tel_buf text = {0};
+    tel_map_put(&reader->files, tel_span_cstr(file), &fresh);
+    if (fresh && tel_fs_read_all(tel_fs_system(), file, FILE_MAX_BYTES, &text, NULL) == TEL_OK)
+        tel_conf_check_literals(file, tel_buf_span(&text), reader->mistakes);
+    tel_buf_free(&text);
+}
 
 static void add_children(struct reader *reader, struct tel_conf_node *node,
                          const config_setting_t *setting, int depth)
@@ -31,6 +45,8 @@ static void add_setting(struct reader *reader, struct tel_conf_node *parent,
                         const config_setting_t *setting, int depth)
 {
     const char *key = config_setting_name(setting), *file = config_setting_source_file(setting);
+    if (file)
+        check_file(reader, file);
     struct tel_conf_node *node =
         tel_conf_node_new(reader->arena, parent, TEL_NODE_GROUP, tel_span_cstr(key));
     node->file = file ? tel_arena_strdup(reader->arena, file) : reader->name;
@@ -73,11 +89,13 @@ static void add_setting(struct reader *reader, struct tel_conf_node *parent,
 static struct tel_conf_node *take(config_t *config, struct tel_arena *arena, const char *name,
                                   struct tel_conf_mistakes *mistakes)
 {
-    struct reader reader = {arena, mistakes, tel_arena_strdup(arena, name), false};
+    struct reader reader = {
+        .arena = arena, .mistakes = mistakes, .name = tel_arena_strdup(arena, name)};
     struct tel_conf_node *root =
         tel_conf_node_new(arena, NULL, TEL_NODE_GROUP, (struct tel_span){0});
     root->file = reader.name;
     add_children(&reader, root, config_root_setting(config), 0);
+    tel_map_free(&reader.files);
     return reader.failed ? NULL : root;
 }
 
@@ -140,10 +158,12 @@ struct tel_conf_node *tel_conf_parse_text(struct tel_arena *arena, const char *n
     config_t config;
     config_init(&config);
     struct tel_conf_node *root = NULL;
-    if (config_read_string(&config, text))
+    if (config_read_string(&config, text)) {
         root = take(&config, arena, name, mistakes);
-    else
+        tel_conf_check_literals(name, tel_span_cstr(text), mistakes);
+    } else {
         report(&config, name, mistakes);
+    }
     config_destroy(&config);
     return root;
 }

@@ -23,7 +23,8 @@ static const struct tel_conf_item common_items[] = {
 #include "common/conf/program.def"
 };
 #undef CONF
-static const struct tel_conf_table common_table = TEL_CONF_TABLE(common_items, struct common_config);
+static const struct tel_conf_table common_table =
+    TEL_CONF_TABLE(common_items, struct common_config);
 
 struct loaded {
     struct tel_conf *conf;
@@ -46,12 +47,14 @@ enum parse { PARSE_OK, PARSE_DONE, PARSE_WRONG };
 static void print_help(const struct tel_program *program)
 {
     struct tel_buf out = {0};
-    tel_buf_printf(&out, "usage: %s [options]\n\n%s\n\nOptions:\n", program->name, program->summary);
+    tel_buf_printf(&out, "usage: %s [options]\n\n%s\n\nOptions:\n", program->name,
+                   program->summary);
     for (size_t i = 0; i < program->flag_count; i++) {
         const struct tel_program_flag *flag = &program->flags[i];
         char text[64];
         snprintf(text, sizeof text, "%s %s", flag->flag, flag->value ? flag->value : "");
-        tel_buf_printf(&out, "  %-26s %s%s\n", text, flag->doc, flag->many ? " (may be repeated)" : "");
+        tel_buf_printf(&out, "  %-26s %s%s\n", text, flag->doc,
+                       flag->many ? " (may be repeated)" : "");
     }
     tel_buf_printf(&out,
                    "  --config FILE              read this configuration (libconfig)\n"
@@ -99,7 +102,8 @@ static void add_override(struct tel_program_run *run, const struct tel_program_f
     size_t key_len = strlen(flag->key);
     char **earlier = NULL;
     for (size_t i = 0; flag->many && i < run->made.len; i++) {
-        if (strncmp(run->made.items[i], flag->key, key_len) == 0 && run->made.items[i][key_len] == '=')
+        if (strncmp(run->made.items[i], flag->key, key_len) == 0 &&
+            run->made.items[i][key_len] == '=')
             earlier = &run->made.items[i];
     }
     if (flag->many) {
@@ -331,7 +335,8 @@ static void log_mistakes(const struct tel_conf_mistakes *mistakes)
     struct tel_span rest = tel_buf_span(&mistakes->text);
     while (rest.len) {
         struct tel_span line = tel_span_split(&rest, '\n');
-        tel_log_error("the configuration is wrong, the old one stays", tel_kv_span("mistake", line));
+        tel_log_error("the configuration is wrong, the old one stays",
+                      tel_kv_span("mistake", line));
     }
 }
 
@@ -353,4 +358,6 @@ void tel_program_wait(struct tel_program_run *run,
         }
         tel_conf_mistakes_free(&mistakes);
     }
+    /* Whoever asks a second time does not want to wait until all is drained. */
+    tel_signals_unblock_stop();
 }

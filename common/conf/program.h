@@ -29,8 +29,8 @@
 
 enum { TEL_EXIT_OK = 0, TEL_EXIT_FAILED = 1, TEL_EXIT_USAGE = 2 };
 
-/* A flag of the program's own: short for -o key=value. For a list of strings it may be given several
- * times. */
+/* A flag of the program's own: short for -o key=value. For a list of strings it may be given
+ * several times. */
 struct tel_program_flag {
     const char *flag;  /* "--data" */
     const char *value; /* "DIR"; NULL: takes none and sets `true` */
@@ -68,9 +68,10 @@ int tel_program_main(const struct tel_program *program, int argc, char **argv);
 /* The configuration's tree, for sections read at run time. */
 struct tel_conf *tel_program_conf(struct tel_program_run *run);
 
-/* Waits until the program shall stop. For each SIGHUP the configuration is read again; if it is
- * right, the log level and format change and on_reload (may be NULL) gets it. It is valid during the
- * call only. If it is wrong, that is logged and the old one stays. */
+/* Waits until the program shall stop; a second SIGTERM or SIGINT then ends it at once. For each
+ * SIGHUP the configuration is read again; if it is right, the log level and format change and
+ * on_reload (may be NULL) gets it. It is valid during the call only. If it is wrong, that is logged
+ * and the old one stays. */
 void tel_program_wait(struct tel_program_run *run,
                       void (*on_reload)(const void *config, struct tel_conf *conf, void *arg),
                       void *arg);

@@ -1,5 +1,7 @@
 /* A program as main.c files are, whose work is to say what it was told. */
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/conf/program.h"
@@ -18,7 +20,8 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
 {
     const struct example_config *example = config;
     if (example->batch_spool_on && example->batch_max_events == 1)
-        tel_conf_mistake(mistakes, conf->root, "batch.spool.on", "makes no sense for single events");
+        tel_conf_mistake(mistakes, conf->root, "batch.spool.on",
+                         "makes no sense for single events");
 }
 
 static tel_code run(const void *config, struct tel_program_run *run_, struct tel_error *err)
@@ -31,6 +34,9 @@ static tel_code run(const void *config, struct tel_program_run *run_, struct tel
     tel_log_debug("waiting");
     tel_program_wait(run_, on_reload, NULL);
     printf("stopped\n");
+    fflush(stdout);
+    while (strcmp(example->name, "hang") == 0)
+        pause();
     return TEL_OK;
 }
 

@@ -77,12 +77,13 @@ static void test_defaults(void **state)
 static void test_every_type(void **state)
 {
     (void)state;
-    struct result r = read_text("name = \"x\";\n"
-                                "kafka = { brokers = [\"a:1\", \"b:2\"]; codec = \"zstd\"; };\n"
-                                "batch: { max_bytes = \"64KiB\"; linger = \"1m\"; max_events = 5;\n"
-                                "  fill = 1; spool = { on = true; }; };\n"
-                                "inputs = ( { plugin = \"tail\"; paths = [\"/a\"]; } );\n"
-                                "outputs = ( { url = \"u1\"; }, { url = \"u2\"; retry = { every = \"2s\"; }; } );");
+    struct result r = read_text(
+        "name = \"x\";\n"
+        "kafka = { brokers = [\"a:1\", \"b:2\"]; codec = \"zstd\"; };\n"
+        "batch: { max_bytes = \"64KiB\"; linger = \"1m\"; max_events = 5;\n"
+        "  fill = 1; spool = { on = true; }; };\n"
+        "inputs = ( { plugin = \"tail\"; paths = [\"/a\"]; } );\n"
+        "outputs = ( { url = \"u1\"; }, { url = \"u2\"; retry = { every = \"2s\"; }; } );");
     assert_string_equal(said(&r), "");
     assert_string_equal(r.config.kafka_brokers.items[1], "b:2");
     assert_int_equal(r.config.kafka_codec, 2);
@@ -96,12 +97,14 @@ static void test_every_type(void **state)
     assert_string_equal(input->path, "inputs[0]");
     assert_int_equal(input->line, 5);
     assert_string_equal(tel_conf_node_get(input, TEL_SPAN("plugin"))->v.text.ptr, "tail");
-    assert_string_equal(tel_conf_node_get(input, TEL_SPAN("paths"))->first->path, "inputs[0].paths[0]");
+    assert_string_equal(tel_conf_node_get(input, TEL_SPAN("paths"))->first->path,
+                        "inputs[0].paths[0]");
     assert_int_equal(r.config.outputs.len, 2);
     struct output_config *second = TEL_CONF_SECTION(r.config.outputs, struct output_config, 1);
     assert_string_equal(second->url, "u2");
     assert_int_equal(second->retry_every_ms, 2000);
-    assert_int_equal(TEL_CONF_SECTION(r.config.outputs, struct output_config, 0)->retry_every_ms, 1000);
+    assert_int_equal(TEL_CONF_SECTION(r.config.outputs, struct output_config, 0)->retry_every_ms,
+                     1000);
     drop(&r);
 }
 
@@ -129,7 +132,8 @@ static void test_all_mistakes(void **state)
         "test.conf:2: kafka.brokrs: no such key; did you mean kafka.brokers?\n",
         "test.conf:3: kafka.codec: \"gzip\" is not one of none, lz4, zstd\n",
         "test.conf:4: kafka.password: 7 is not a string\n",
-        "test.conf:7: batch.max_bytes: \"64Mib\" is not a size: write 4096, \"64KiB\" or \"10MB\"\n",
+        "test.conf:7: batch.max_bytes: \"64Mib\" is not a size: write 4096, \"64KiB\" or "
+        "\"10MB\"\n",
         "test.conf:8: batch.linger: 5 is not a duration: write \"500ms\", \"5s\" or \"1h30m\"\n",
         "test.conf:9: batch.max_events: 2000000 is above the most allowed, 1000000\n",
         "test.conf:10: batch.fill: \"much\" is not a number\n",
@@ -185,11 +189,61 @@ static void test_syntax_error(void **state)
     tel_buf_free(&deep);
     drop(&r);
     r = read_overrides("/nowhere/x.conf", NULL, 0);
-    assert_string_equal(said(&r), "/nowhere/x.conf: cannot read the configuration: No such file or directory\n");
+    assert_string_equal(
+        said(&r), "/nowhere/x.conf: cannot read the configuration: No such file or directory\n");
     drop(&r);
     r = read_overrides("/tmp", NULL, 0);
     assert_string_equal(said(&r), "/tmp: cannot read the configuration: not a file\n");
     drop(&r);
+}
+
+/* libconfig cuts these in silence; we do not. */
+static void test_large_numbers(void **state)
+{
+    (void)state;
+    struct result r =
+        read_text("name = \"5000000000 \\\" 5000000000\"; # 5000000000\n"
+                  "/* 5000000000\n */ batch = { max_events = 5000000000; };\n"
+                  "// 5000000000\n"
+                  "inputs = ( { a-5000000000 = 2147483647; b = ( -2147483648, 6000000000L );\n"
+                  "c = 1.5e300; d = -2147483649; e = 0xffffffff; f = 0x7fffffff; } );");
+    assert_non_null(
+        strstr(said(&r), "test.conf:3: a number this large needs an L: write 5000000000L\n"));
+    assert_non_null(
+        strstr(said(&r), "test.conf:6: a number this large needs an L: write -2147483649L\n"));
+    assert_non_null(
+        strstr(said(&r), "test.conf:6: a number this large needs an L: write 0xffffffffL\n"));
+    assert_null(strstr(said(&r), "6000000000"));
+    if (r.mistakes.count != 3)
+        fail_msg("%s", said(&r));
+    drop(&r);
+    r = read_text("name = \"x\"; batch = { max_bytes = 2000000000; };");
+    assert_non_null(strstr(said(&r), "batch.max_bytes: 2GB is above the most allowed, 16MiB"));
+    drop(&r);
+
+    /* Included files are looked at too. */
+    char dir[] = "/tmp/tel-test-conf-XXXXXX", main_path[64], part_path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(main_path, sizeof main_path, "%s/main.conf", dir);
+    snprintf(part_path, sizeof part_path, "%s/part.conf", dir);
+    struct tel_fs *fs = tel_fs_system();
+    assert_int_equal(tel_fs_write_atomic(fs, main_path,
+                                         TEL_SPAN("name = \"x\";\n@include \"part.conf\"\n"), NULL),
+                     TEL_OK);
+    assert_int_equal(tel_fs_write_atomic(fs, part_path,
+                                         TEL_SPAN("batch = {\nmax_events = 5000000001; };"), NULL),
+                     TEL_OK);
+    r = read_overrides(main_path, NULL, 0);
+    assert_non_null(
+        strstr(said(&r), "part.conf:2: a number this large needs an L: write 5000000001L"));
+    drop(&r);
+    assert_int_equal(
+        tel_fs_write_atomic(fs, part_path, TEL_SPAN("batch = { max_events = 5; };"), NULL), TEL_OK);
+    r = read_overrides(main_path, NULL, 0);
+    assert_string_equal(said(&r), "");
+    assert_int_equal(r.config.batch_max_events, 5);
+    drop(&r);
+    assert_int_equal(tel_fs_remove_all(fs, dir, NULL), TEL_OK);
 }
 
 static void test_overrides(void **state)
@@ -201,9 +255,14 @@ static void test_overrides(void **state)
                        "outputs = ( { url = \"u\"; } );";
     assert_int_equal(write(fd, text, strlen(text)), (long)strlen(text));
     close(fd);
-    const char *const overrides[] = {"name=5",           "batch.linger=2s",      "kafka.brokers=a:1, b:2",
-                                     "batch.spool.on=true", "batch.fill=0.25",   "outputs.0.url=v=w",
-                                     "inputs=( { plugin = \"p\"; } )", "kafka.codec=none",
+    const char *const overrides[] = {"name=5",
+                                     "batch.linger=2s",
+                                     "kafka.brokers=a:1, b:2",
+                                     "batch.spool.on=true",
+                                     "batch.fill=0.25",
+                                     "outputs.0.url=v=w",
+                                     "inputs=( { plugin = \"p\"; } )",
+                                     "kafka.codec=none",
                                      "batch.max_bytes=2MiB"};
     struct result r = read_overrides(path, overrides, TEL_ARRAY_LEN(overrides));
     assert_string_equal(said(&r), "");
@@ -221,7 +280,8 @@ static void test_overrides(void **state)
     drop(&r);
     unlink(path);
 
-    const char *const bad[] = {"name", "batch.linger.deep.er=1", "=5", "name=x", "a..b=1", "outputs.7.url=x"};
+    const char *const bad[] = {"name",   "batch.linger.deep.er=1", "=5", "name=x",
+                               "a..b=1", "outputs.7.url=x"};
     r = read_overrides(NULL, bad, TEL_ARRAY_LEN(bad));
     assert_non_null(strstr(said(&r), "-o: name: has no '='"));
     assert_non_null(strstr(said(&r), "-o: a..b: is not a key"));
@@ -244,7 +304,8 @@ static void test_references(void **state)
     unsetenv("TEL_TEST_ABSENT");
     char text[512];
     snprintf(text, sizeof text,
-             "name = \"a$${b}\"; kafka = { password = \"${file:%s}\"; brokers = \"h${env:TEL_TEST_EVENTS}:1\"; };\n"
+             "name = \"a$${b}\"; kafka = { password = \"${file:%s}\"; brokers = "
+             "\"h${env:TEL_TEST_EVENTS}:1\"; };\n"
              "batch = { max_events = \"${env:TEL_TEST_EVENTS}\"; };",
              path);
     struct result r = read_text(text);
@@ -267,8 +328,9 @@ static void test_references(void **state)
     drop(&r);
     unlink(path);
 
-    r = read_text("name = \"${env:TEL_TEST_ABSENT}\"; kafka = { password = \"${file:/nowhere/x}\";\n"
-                  "brokers = [\"${ftp:x}\", \"${env:X\"]; };");
+    r = read_text(
+        "name = \"${env:TEL_TEST_ABSENT}\"; kafka = { password = \"${file:/nowhere/x}\";\n"
+        "brokers = [\"${ftp:x}\", \"${env:X\"]; };");
     assert_non_null(strstr(said(&r), "test.conf:1: name: the environment has no TEL_TEST_ABSENT"));
     assert_non_null(strstr(said(&r), "test.conf:1: kafka.password: cannot open /nowhere/x"));
     assert_non_null(strstr(said(&r), "test.conf:2: kafka.brokers[0]: ${ftp:x}: write"));
@@ -281,7 +343,8 @@ static void test_secrets_stay_secret(void **state)
     (void)state;
     const char *const overrides[] = {"name=x", "kafka.password=hunter2"};
     struct result r = read_overrides(NULL, overrides, 2);
-    assert_non_null(strstr(said(&r), "-o: kafka.password: a secret must not stand on the command line"));
+    assert_non_null(
+        strstr(said(&r), "-o: kafka.password: a secret must not stand on the command line"));
     assert_null(strstr(said(&r), "hunter2"));
     drop(&r);
     setenv("TEL_TEST_PASSWORD", "hunter2", 1);
@@ -291,8 +354,9 @@ static void test_secrets_stay_secret(void **state)
     assert_string_equal(r.config.kafka_password, "hunter2");
     drop(&r);
     /* Too long: the length is told, not the text. */
-    r = read_text("name = \"x\"; outputs = ( { url = \"u\"; token = "
-                  "\"hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2\"; } );");
+    r = read_text(
+        "name = \"x\"; outputs = ( { url = \"u\"; token = "
+        "\"hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2\"; } );");
     assert_non_null(strstr(said(&r), "outputs[0].token: its length 70"));
     assert_null(strstr(said(&r), "hunter2"));
     drop(&r);
@@ -309,27 +373,31 @@ static void test_sections_at_run_time(void **state)
         struct tel_conf_strings paths;
         int64_t max_line_bytes;
     } plugin;
-    const struct tel_conf_item host_items[] = {
-        {"plugin", TEL_CONF_STRING, NULL, NULL, 1, 64, false, "Which", offsetof(struct host, plugin)}};
-    const struct tel_conf_item plugin_items[] = {
-        {"paths", TEL_CONF_STRINGS, NULL, NULL, 1, 64, false, "What", offsetof(struct plugin, paths)},
-        {"max_line", TEL_CONF_SIZE, NULL, "1MiB", 1, 1 << 20, false, "How long",
-         offsetof(struct plugin, max_line_bytes)}};
+    const struct tel_conf_item host_items[] = {{"plugin", TEL_CONF_STRING, NULL, NULL, 1, 64, false,
+                                                "Which", offsetof(struct host, plugin)}};
+    const struct tel_conf_item plugin_items[] = {{"paths", TEL_CONF_STRINGS, NULL, NULL, 1, 64,
+                                                  false, "What", offsetof(struct plugin, paths)},
+                                                 {"max_line", TEL_CONF_SIZE, NULL, "1MiB", 1,
+                                                  1 << 20, false, "How long",
+                                                  offsetof(struct plugin, max_line_bytes)}};
     const struct tel_conf_table host_table = TEL_CONF_TABLE(host_items, struct host);
     const struct tel_conf_table plugin_table = TEL_CONF_TABLE(plugin_items, struct plugin);
-    struct result r = read_text("name = \"x\"; inputs = (\n{ plugin = \"tail\"; paths = [\"/a\", \"/b\"]; },\n"
-                                "{ plugin = \"tail\"; path = [\"/a\"]; max_line = \"2MiB\"; } );");
+    struct result r =
+        read_text("name = \"x\"; inputs = (\n{ plugin = \"tail\"; paths = [\"/a\", \"/b\"]; },\n"
+                  "{ plugin = \"tail\"; path = [\"/a\"]; max_line = \"2MiB\"; } );");
     assert_string_equal(said(&r), "");
     struct tel_conf_target targets[] = {{&host_table, &host}, {&plugin_table, &plugin}};
-    assert_int_equal(tel_conf_read(r.conf, r.config.inputs.nodes[0], targets, 2, &r.mistakes), TEL_OK);
+    assert_int_equal(tel_conf_read(r.conf, r.config.inputs.nodes[0], targets, 2, &r.mistakes),
+                     TEL_OK);
     assert_string_equal(host.plugin, "tail");
     assert_int_equal(plugin.paths.len, 2);
     assert_int_equal(plugin.max_line_bytes, 1 << 20);
     assert_int_equal(tel_conf_read(r.conf, r.config.inputs.nodes[1], targets, 2, &r.mistakes),
                      TEL_ERR_INVALID);
-    assert_string_equal(said(&r), "test.conf:3: inputs[1].path: no such key; did you mean paths?\n"
-                                  "test.conf:3: inputs[1].paths: must be set\n"
-                                  "test.conf:3: inputs[1].max_line: 2MiB is above the most allowed, 1MiB\n");
+    assert_string_equal(said(&r),
+                        "test.conf:3: inputs[1].path: no such key; did you mean paths?\n"
+                        "test.conf:3: inputs[1].paths: must be set\n"
+                        "test.conf:3: inputs[1].max_line: 2MiB is above the most allowed, 1MiB\n");
     drop(&r);
 }
 
@@ -339,14 +407,26 @@ static void test_values(void **state)
     static const struct {
         const char *text;
         int64_t want; /* -1: refused */
-    } sizes[] = {{"0", 0},          {"4096", 4096},       {"1B", 1},          {"64KiB", 65536},
-                 {"1.5KiB", 1536},  {"10MB", 10000000},   {"2TiB", INT64_C(2) << 40}, {"", -1},
-                 {"KiB", -1},       {"1.0001KiB", -1},    {"-1", -1},         {"1 KiB", -1},
-                 {"64kb", -1},      {"1e3", -1},          {"99999999TiB", -1}, {"1..5KB", -1}},
-      durations[] = {{"0", 0},       {"500ms", 500},     {"5s", 5000},      {"1h30m", 5400000},
-                     {"0.1s", 100},  {"1.5s", 1500},     {"7d", 604800000}, {"1w", 604800000},
-                     {"5", -1},      {"", -1},           {"0.0001s", -1},   {"1x", -1},
-                     {"s", -1},      {"-1s", -1},        {"1h 30m", -1}};
+    } sizes[] = {{"0", 0},
+                 {"4096", 4096},
+                 {"1B", 1},
+                 {"64KiB", 65536},
+                 {"1.5KiB", 1536},
+                 {"10MB", 10000000},
+                 {"2TiB", INT64_C(2) << 40},
+                 {"", -1},
+                 {"KiB", -1},
+                 {"1.0001KiB", -1},
+                 {"-1", -1},
+                 {"1 KiB", -1},
+                 {"64kb", -1},
+                 {"1e3", -1},
+                 {"99999999TiB", -1},
+                 {"1..5KB", -1}},
+      durations[] = {{"0", 0},      {"500ms", 500}, {"5s", 5000},      {"1h30m", 5400000},
+                     {"0.1s", 100}, {"1.5s", 1500}, {"7d", 604800000}, {"1w", 604800000},
+                     {"5", -1},     {"", -1},       {"0.0001s", -1},   {"1x", -1},
+                     {"s", -1},     {"-1s", -1},    {"1h 30m", -1}};
     for (size_t i = 0; i < TEL_ARRAY_LEN(sizes); i++) {
         int64_t v = -1;
         assert_int_equal(tel_conf_parse_size(tel_span_cstr(sizes[i].text), &v), sizes[i].want >= 0);
@@ -369,7 +449,8 @@ static void test_values(void **state)
     assert_string_equal(tel_buf_cstr(&out), "3MiB 1001B 90s 0");
     tel_buf_free(&out);
     static const char *const good[] = {"a:1", ":0", "[::1]:65535", "a-b.c_d:9092", "*:80"};
-    static const char *const wrong[] = {"", "a", "a:", "a:65536", "a b:1", "[]:1", "::1:80", "a:-1"};
+    static const char *const wrong[] = {"",      "a",    "a:",     "a:65536",
+                                        "a b:1", "[]:1", "::1:80", "a:-1"};
     for (size_t i = 0; i < TEL_ARRAY_LEN(good); i++)
         assert_true(tel_conf_is_host_port(tel_span_cstr(good[i])));
     for (size_t i = 0; i < TEL_ARRAY_LEN(wrong); i++)
@@ -387,7 +468,8 @@ static void test_documentation(void **state)
         "# Configuration of prog\n",
         "| `name` | string | must be set |  | Must be set |\n",
         "\n## kafka\n\n| Key | Type | Default | Range | |\n",
-        "| `kafka.brokers` | list of strings, host:port | `localhost:9092` | 1 to 3 entries | Brokers to begin with |\n",
+        "| `kafka.brokers` | list of strings, host:port | `localhost:9092` | 1 to 3 entries | "
+        "Brokers to begin with |\n",
         "| `kafka.codec` | none, lz4, zstd | `lz4` |  | How batches are compressed |\n",
         "Secret: give it as `${file:/path}`",
         "| `batch.max_bytes` | size | `1MiB` | 1KiB to 16MiB | A batch is sent at this size |\n",
@@ -402,8 +484,9 @@ static void test_documentation(void **state)
     }
     tel_buf_clear(&out);
     tel_conf_doc_help(&out, tables, 1);
-    assert_non_null(strstr(tel_buf_cstr(&out), "  batch.linger  (duration; 0 to 1m; default 200ms)\n"
-                                               "      or at this age\n"));
+    assert_non_null(strstr(tel_buf_cstr(&out),
+                           "  batch.linger  (duration; 0 to 1m; default 200ms)\n"
+                           "      or at this age\n"));
     assert_non_null(strstr(tel_buf_cstr(&out), "  outputs[].retry.every  ("));
     tel_buf_free(&out);
 }
@@ -411,11 +494,17 @@ static void test_documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_every_type),
-        cmocka_unit_test(test_all_mistakes),  cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_syntax_error),  cmocka_unit_test(test_overrides),
-        cmocka_unit_test(test_references),    cmocka_unit_test(test_secrets_stay_secret),
-        cmocka_unit_test(test_sections_at_run_time), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_type),
+        cmocka_unit_test(test_all_mistakes),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_syntax_error),
+        cmocka_unit_test(test_overrides),
+        cmocka_unit_test(test_large_numbers),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_secrets_stay_secret),
+        cmocka_unit_test(test_sections_at_run_time),
+        cmocka_unit_test(test_values),
         cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

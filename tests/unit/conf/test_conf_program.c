@@ -111,7 +111,8 @@ static void drop(struct child *child)
 }
 
 /* Runs to the end and looks for the texts in stdout and stderr. */
-static void expect(int code, const char *out, const char *err, size_t count, const char *const *args)
+static void expect(int code, const char *out, const char *err, size_t count,
+                   const char *const *args)
 {
     struct child child = start(args, count);
     int got = finish(&child);
@@ -135,8 +136,8 @@ static void test_flags(void **state)
     EXPECT(0, "  --broker HOST:PORT         a broker (may be repeated)\n", "", "--help");
     EXPECT(0, "the configuration is right", "", "--check", "--name", "x");
     EXPECT(0, "name = \"x\";", "", "--print-config", "--name=x");
-    EXPECT(0, "    brokers = [\"a:1\", \"b:2\"];", "", "--print-config", "--name=x", "--broker", "a:1",
-           "--broker=b:2", "--spool");
+    EXPECT(0, "    brokers = [\"a:1\", \"b:2\"];", "", "--print-config", "--name=x", "--broker",
+           "a:1", "--broker=b:2", "--spool");
     EXPECT(0, "        on = true;", "", "--print-config", "--name=x", "--spool");
     EXPECT(0, "level = \"debug\";", "", "--print-config", "--name=x", "--log-level", "debug");
     EXPECT(0, "# Configuration of conf_program", "", "--print-docs", "config");
@@ -166,8 +167,8 @@ static void test_failure(void **state)
 {
     (void)state;
     EXPECT(1, "", "ERROR program: failed code=IO error=\"as asked\"", "--name", "fail");
-    EXPECT(1, "", "\"message\":\"failed\",\"code\":\"IO\",\"error\":\"as asked\"}", "--name", "fail",
-           "--log-format", "json");
+    EXPECT(1, "", "\"message\":\"failed\",\"code\":\"IO\",\"error\":\"as asked\"}", "--name",
+           "fail", "--log-format", "json");
 }
 
 static void write_file(const char *path, const char *text)
@@ -201,13 +202,31 @@ static void test_signals(void **state)
     unlink(path);
 }
 
+/* The second signal is not waited for. */
+static void test_second_signal(void **state)
+{
+    (void)state;
+    const char *const args[] = {"--name", "hang"};
+    struct child child = start(args, 2);
+    wait_for(&child, "ready hang");
+    kill(child.pid, SIGINT);
+    wait_for(&child, "stopped");
+    kill(child.pid, SIGINT);
+    int64_t deadline = tel_deadline_ms(20000);
+    while (read_some(&child, deadline)) {
+    }
+    int status;
+    assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    drop(&child);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_wrong_usage),
-        cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_flags),         cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_failure),       cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_second_signal),
     };
     if (argc < 2) {
         fprintf(stderr, "usage: %s PROGRAM\n", argv[0]);
