@@ -15,12 +15,23 @@ struct reader {
     struct tel_arena *arena;
     struct tel_conf_mistakes *mistakes;
     const char *name;
+    const char *dir; /* what @include counts from; NULL for a text */
     bool failed;
     struct tel_map files; /* those looked through for numbers that are cut */
 };
 
 static void add_setting(struct reader *reader, struct tel_conf_node *parent,
                         const config_setting_t *setting, int depth);
+
+/* libconfig names an included file as it was written: the path that leads to it. */
+static const char *path_of(struct reader *reader, const char *file)
+{
+    if (!file)
+        return reader->name;
+    if (!reader->dir || file[0] == '/' || strcmp(file, reader->name) == 0)
+        return tel_arena_strdup(reader->arena, file);
+    return tel_arena_printf(reader->arena, "%s/%s", reader->dir, file).ptr;
+}
 
 /* The file itself, and each that it includes, once. */
 static void check_file(struct reader *reader, const char *file)
@@ -45,12 +56,12 @@ static void add_setting(struct reader *reader, struct tel_conf_node *parent,
                         const config_setting_t *setting, int depth)
 {
     const char *key = config_setting_name(setting), *file = config_setting_source_file(setting);
-    if (file)
-        check_file(reader, file);
     struct tel_conf_node *node =
         tel_conf_node_new(reader->arena, parent, TEL_NODE_GROUP, tel_span_cstr(key));
-    node->file = file ? tel_arena_strdup(reader->arena, file) : reader->name;
+    node->file = path_of(reader, file);
     node->line = config_setting_source_line(setting);
+    if (file)
+        check_file(reader, node->file);
     if (depth > MAX_DEPTH) {
         tel_conf_mistake(reader->mistakes, node, NULL, "nested more than %d deep", MAX_DEPTH);
         reader->failed = true;
@@ -87,10 +98,10 @@ static void add_setting(struct reader *reader, struct tel_conf_node *parent,
 }
 
 static struct tel_conf_node *take(config_t *config, struct tel_arena *arena, const char *name,
-                                  struct tel_conf_mistakes *mistakes)
+                                  const char *dir, struct tel_conf_mistakes *mistakes)
 {
     struct reader reader = {
-        .arena = arena, .mistakes = mistakes, .name = tel_arena_strdup(arena, name)};
+        .arena = arena, .mistakes = mistakes, .name = tel_arena_strdup(arena, name), .dir = dir};
     struct tel_conf_node *root =
         tel_conf_node_new(arena, NULL, TEL_NODE_GROUP, (struct tel_span){0});
     root->file = reader.name;
@@ -142,10 +153,11 @@ struct tel_conf_node *tel_conf_parse_file(struct tel_arena *arena, const char *p
     /* Paths in @include count from the file's own folder. */
     const char *slash = strrchr(path, '/');
     struct tel_span dir = slash ? tel_span_make(path, (size_t)(slash - path)) : TEL_SPAN(".");
-    config_set_include_dir(&config, dir.len ? tel_arena_copy(arena, dir).ptr : "/");
+    const char *include_dir = dir.len ? tel_arena_copy(arena, dir).ptr : "/";
+    config_set_include_dir(&config, include_dir);
     struct tel_conf_node *root = NULL;
     if (config_read_file(&config, path))
-        root = take(&config, arena, path, mistakes);
+        root = take(&config, arena, path, include_dir, mistakes);
     else
         report(&config, path, mistakes);
     config_destroy(&config);
@@ -159,7 +171,7 @@ struct tel_conf_node *tel_conf_parse_text(struct tel_arena *arena, const char *n
     config_init(&config);
     struct tel_conf_node *root = NULL;
     if (config_read_string(&config, text)) {
-        root = take(&config, arena, name, mistakes);
+        root = take(&config, arena, name, NULL, mistakes);
         tel_conf_check_literals(name, tel_span_cstr(text), mistakes);
     } else {
         report(&config, name, mistakes);
