@@ -71,19 +71,31 @@ static void delivered(void *ctx, tel_code code, int64_t offset, const struct tel
         fail_msg("not delivered: %s", err->text);
 }
 
-void world_send_bytes(struct world *w, uint32_t partition, struct tel_span value)
+static void send_value(struct world *w, uint32_t partition, struct tel_span value,
+                       tel_delivery_cb *cb, void *ctx)
 {
     struct tel_error err;
     tel_code rc;
-    while ((rc = tel_producer_send(w->producer, partition, TEL_SPAN("k"), value, delivered, NULL,
+    while ((rc = tel_producer_send(w->producer, partition, TEL_SPAN("k"), value, cb, ctx,
                                    &err)) == TEL_ERR_AGAIN)
         tel_producer_poll(w->producer, 10);
     if (rc != TEL_OK)
         fail_msg("send: %s", err.text);
 }
 
+void world_send_bytes(struct world *w, uint32_t partition, struct tel_span value)
+{
+    send_value(w, partition, value, delivered, NULL);
+}
+
 void world_send(struct world *w, uint32_t partition, const char *tenant, const char *source,
                 const struct world_event *events, uint32_t count)
+{
+    world_send_cb(w, partition, tenant, source, events, count, delivered, NULL);
+}
+
+void world_send_cb(struct world *w, uint32_t partition, const char *tenant, const char *source,
+                   const struct world_event *events, uint32_t count, tel_delivery_cb *cb, void *ctx)
 {
     struct tel_field labels[] = {{TEL_SPAN("app"), TEL_SPAN("test")},
                                  {TEL_SPAN("host"), tel_span_cstr(source)}};
@@ -105,7 +117,7 @@ void world_send(struct world *w, uint32_t partition, const char *tenant, const c
     struct tel_error err;
     if (tel_record_encode(&batch, &framing, &buf, &err) != TEL_OK)
         fail_msg("encode: %s", err.text);
-    world_send_bytes(w, partition, tel_buf_span(&buf));
+    send_value(w, partition, tel_buf_span(&buf), cb, ctx);
     tel_buf_free(&buf);
     free(list);
 }

@@ -31,6 +31,9 @@ struct world_event {
 /* One message. Queued only; world_sync waits until all are durable. */
 void world_send(struct world *w, uint32_t partition, const char *tenant, const char *source,
                 const struct world_event *events, uint32_t count);
+void world_send_cb(struct world *w, uint32_t partition, const char *tenant, const char *source,
+                   const struct world_event *events, uint32_t count, tel_delivery_cb *cb,
+                   void *ctx);
 void world_send_bytes(struct world *w, uint32_t partition, struct tel_span value);
 void world_sync(struct world *w);
 
