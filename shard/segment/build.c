@@ -1,7 +1,6 @@
 /*
  * Building, first half: events are cut into template and holes as they come, while their bytes are
- * in the cache; nothing but the body's text and the places of its holes is kept. finish.c makes
- * columns of them.
+ * in the cache; of a line with a template only its holes are kept. finish.c makes columns of them.
  */
 #include <stdlib.h>
 
@@ -28,6 +27,7 @@ void segment_builder_free(struct segment_builder *b)
         return;
     free(b->splitter);
     tel_buf_free(&b->text);
+    tel_buf_free(&b->line);
     tel_vec_free(&b->rows);
     tel_vec_free(&b->holes);
     tel_arena_free(&b->arena);
@@ -51,6 +51,7 @@ void segment_builder_free(struct segment_builder *b)
     tel_vec_free(&b->by_template);
     tel_vec_free(&b->family_row);
     tel_vec_free(&b->column_rows);
+    tel_vec_free(&b->first_holes);
     tel_vec_free(&b->numbers);
     tel_vec_free(&b->values);
     tel_vec_free(&b->sections);
@@ -153,27 +154,60 @@ static uint32_t template_here(struct segment_builder *b, uint32_t learnt, uint32
     return (uint32_t)b->templates.len - 1;
 }
 
-static void split_body(struct segment_builder *b, struct built_row *row)
+/* Keeps what varies of a line that has a template: its holes, one behind the other. */
+static void keep_holes(struct segment_builder *b, struct built_row *row, const char *body)
 {
-    struct tel_span body = tel_span_make(b->text.ptr + row->body, row->body_len);
+    const struct splitter *sp = b->splitter;
+    size_t n = sp->hole_count, total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += sp->holes[i].len;
+    row->first_hole = (uint32_t)b->holes.len;
+    row->body = (uint32_t)b->text.len;
+    row->body_len = (uint32_t)total;
+    tel_vec_reserve(&b->holes, b->holes.len + n);
+    struct hole *out = b->holes.items + b->holes.len;
+    b->holes.len += n;
+    TEL_CHECK(total < UINT32_MAX - SPLIT_SLACK - b->text.len);
+    tel_buf_reserve(&b->text, total + SPLIT_SLACK);
+    char *text = b->text.ptr;
+    size_t at = b->text.len;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t len = sp->holes[i].len;
+        const char *from = body + sp->holes[i].start;
+        out[i] = (struct hole){(uint32_t)at, len};
+        if (len <= 16)
+            memcpy(text + at, from, 16); /* both have the slack */
+        else
+            memcpy(text + at, from, len);
+        at += len;
+    }
+    b->text.len = at;
+}
+
+/* Cuts the body; false when it has no template. */
+static bool split_body(struct segment_builder *b, struct built_row *row, struct tel_span body)
+{
     uint32_t family = b->streams.items[row->stream].family;
     struct splitter *sp = b->splitter;
-    row->template_number = NO_TEMPLATE;
-    if (!splitter_run(sp, body))
-        return;
-    uint32_t learnt = learnt_match(b->learnt, b->families.items[family].learnt, sp, body);
+    if (body.len > SPLIT_LINE_MAX)
+        return false;
+    tel_buf_clear(&b->line);
+    tel_buf_reserve(&b->line, body.len + SPLIT_SLACK);
+    if (body.len)
+        memcpy(b->line.ptr, body.ptr, body.len);
+    struct tel_span line = tel_span_make(b->line.ptr, body.len);
+    if (!splitter_run(sp, line))
+        return false;
+    uint32_t learnt = learnt_match(b->learnt, b->families.items[family].learnt, sp, line);
     if (learnt == LEARNT_NONE)
-        return;
-    row->template_number = template_here(b, learnt, family);
-    if (row->template_number == NO_TEMPLATE)
-        return;
-    b->templates.items[row->template_number].rows++;
-    row->first_hole = (uint32_t)b->holes.len;
-    tel_vec_reserve(&b->holes, b->holes.len + sp->hole_count);
-    struct hole *out = b->holes.items + b->holes.len;
-    for (size_t i = 0; i < sp->hole_count; i++)
-        out[i] = (struct hole){row->body + sp->holes[i].start, sp->holes[i].len};
-    b->holes.len += sp->hole_count;
+        return false;
+    uint32_t number = template_here(b, learnt, family);
+    if (number == NO_TEMPLATE)
+        return false;
+    row->template_number = number;
+    b->templates.items[number].rows++;
+    keep_holes(b, row, line.ptr);
+    return true;
 }
 
 static void add_attribute(struct segment_builder *b, char kind, struct tel_span name,
@@ -202,10 +236,12 @@ void segment_builder_add(struct segment_builder *b, const struct tel_row_key *ke
     TEL_CHECK(stream < b->streams.len);
     struct built_row row = {.key = *key,
                             .stream = stream,
-                            .body = keep_text(b, event->body),
-                            .body_len = (uint32_t)event->body.len,
+                            .template_number = NO_TEMPLATE,
                             .severity = event->severity};
-    split_body(b, &row);
+    if (!split_body(b, &row, event->body)) {
+        row.body = keep_text(b, event->body);
+        row.body_len = (uint32_t)event->body.len;
+    }
     for (uint32_t i = 0; i < event->attribute_count; i++)
         add_attribute(b, SEGMENT_ATTRIBUTE, event->attributes[i].name, event->attributes[i].value);
     add_attribute(b, SEGMENT_TRACE_ID, tel_span_make("", 0), event->trace_id);

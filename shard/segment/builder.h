@@ -15,7 +15,7 @@ struct built_row {
     struct tel_row_key key;
     uint32_t stream, template_number; /* in this segment; NO_TEMPLATE */
     uint32_t first_hole;
-    uint32_t body, body_len; /* in text */
+    uint32_t body, body_len; /* in text: the whole body, or that of its holes */
     uint32_t severity;
 };
 
@@ -49,7 +49,8 @@ struct segment_builder {
     struct splitter *splitter;
     uint64_t raw_bytes;
 
-    struct tel_buf text; /* bodies and attribute values; SPLIT_SLACK readable bytes behind */
+    struct tel_buf line; /* the body at hand, with slack */
+    struct tel_buf text; /* holes, bodies and attribute values; SPLIT_SLACK readable bytes behind */
     TEL_VEC(struct built_row) rows;
     TEL_VEC(struct hole) holes; /* start in text */
     struct tel_arena arena;     /* skeletons */
@@ -78,6 +79,7 @@ struct segment_builder {
     TEL_VEC(uint32_t) by_template;   /* the reverse */
     TEL_VEC(uint32_t) family_row;    /* of a row (by key) */
     TEL_VEC(uint32_t) column_rows;
+    TEL_VEC(uint32_t) first_holes; /* of the template's rows at hand */
     TEL_VEC(uint64_t) numbers;
     TEL_VEC(struct tel_span) values;
     TEL_VEC(struct segment_section) sections;

@@ -22,30 +22,47 @@ void column_writer_done(struct column_writer *w)
     tel_buf_free(&w->text);
 }
 
-static uint64_t value_hash(struct tel_span v)
+/* The first 16 bytes of a value as two numbers, zero behind its end; the slack allows the loads. */
+static inline void value_words(struct tel_span v, uint64_t *a, uint64_t *b)
+{
+    memcpy(a, v.ptr, 8);
+    memcpy(b, v.ptr + 8, 8);
+    if (v.len < 8) {
+        *a = v.len ? *a << (64 - 8 * v.len) : 0;
+        *b = 0;
+    } else if (v.len < 16) {
+        *b = v.len > 8 ? *b << (128 - 8 * v.len) : 0;
+    }
+}
+
+static inline uint64_t value_hash(struct tel_span v)
 {
     if (v.len > 16)
         return tel_hash64(v, 0);
     uint64_t a, b;
-    memcpy(&a, v.ptr, 8); /* the slack allows it */
-    memcpy(&b, v.ptr + 8, 8);
-    if (v.len < 8) {
-        a = v.len ? a << (64 - 8 * v.len) : 0;
-        b = 0;
-    } else {
-        b = v.len > 8 ? b << (128 - 8 * v.len) : 0;
-    }
+    value_words(v, &a, &b);
     a = (a ^ v.len) * UINT64_C(0x9e3779b97f4a7c15);
     a ^= a >> 32;
     a = (a + b) * UINT64_C(0xbf58476d1ce4e5b9);
     return a ^ a >> 29;
 }
 
+static inline bool value_eq(struct tel_span v, struct tel_span w)
+{
+    uint64_t a, b, c, d;
+    if (v.len != w.len)
+        return false;
+    if (v.len > 16)
+        return memcmp(v.ptr, w.ptr, v.len) == 0;
+    value_words(v, &a, &b);
+    value_words(w, &c, &d);
+    return ((a ^ c) | (b ^ d)) == 0;
+}
+
 static bool same(const struct tel_span *values, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
-        if (values[i].len != values[0].len ||
-            memcmp(values[i].ptr, values[0].ptr, values[0].len) != 0)
+        if (!value_eq(values[i], values[0]))
             return false;
     }
     return true;
@@ -66,8 +83,7 @@ static size_t find_codes(struct column_writer *w, const struct tel_span *values,
         size_t slot = value_hash(v) & (cap - 1);
         uint32_t at;
         while ((at = w->slots.items[slot]) != 0) {
-            struct tel_span d = distinct[at - 1];
-            if (d.len == v.len && memcmp(d.ptr, v.ptr, v.len) == 0)
+            if (value_eq(distinct[at - 1], v))
                 break;
             slot = (slot + 1) & (cap - 1);
         }
@@ -88,11 +104,20 @@ static void put_text(struct column_writer *w, struct tel_buf *node, const struct
 {
     tel_buf_add_char(node, COLUMN_TEXT);
     tel_vec_reserve(&w->numbers, n);
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += w->numbers.items[i] = values[i].len;
     tel_buf_clear(&w->text);
+    tel_buf_reserve(&w->text, total + SPLIT_SLACK);
+    char *out = w->text.ptr;
     for (size_t i = 0; i < n; i++) {
-        w->numbers.items[i] = values[i].len;
-        tel_buf_add_span(&w->text, values[i]);
+        if (values[i].len <= 16)
+            memcpy(out, values[i].ptr, 16);
+        else
+            memcpy(out, values[i].ptr, values[i].len);
+        out += values[i].len;
     }
+    w->text.len = total;
     ints_put(&w->ints, w->out, node, w->numbers.items, n);
     stream_put(w->out, node, tel_buf_span(&w->text));
 }

@@ -126,25 +126,36 @@ struct field_look {
     size_t min_len, max_len;
 };
 
+/* Is any lane set? */
+static bool any_lane(bytes16 v)
+{
+    uint64_t halves[2];
+    memcpy(halves, &v, 16);
+    return (halves[0] | halves[1]) != 0;
+}
+
 static struct field_look look_at(const struct tel_span *v, size_t n)
 {
-    struct field_look look = {true, true, true, false, v[0].len, v[0].len};
+    static const bytes16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    struct field_look look = {.min_len = v[0].len, .max_len = v[0].len};
+    bytes16 no_digit = {0}, no_hex = {0};
     for (size_t i = 0; i < n; i++) {
-        look.min_len = v[i].len < look.min_len ? v[i].len : look.min_len;
-        look.max_len = v[i].len > look.max_len ? v[i].len : look.max_len;
-        bool digits = v[i].len > 0, hex = digits;
-        for (size_t k = 0; k < v[i].len && hex; k++) {
-            char c = v[i].ptr[k];
-            bool digit = c >= '0' && c <= '9';
-            digits &= digit;
-            hex &= digit || (c >= 'a' && c <= 'f');
+        size_t len = v[i].len;
+        look.min_len = len < look.min_len ? len : look.min_len;
+        look.max_len = len > look.max_len ? len : look.max_len;
+        look.leading_zero |= len > 1 && v[i].ptr[0] == '0';
+        for (size_t at = 0; at < len; at += 16) {
+            bytes16 c, in = (bytes16)(lanes < (uint8_t)(len - at < 16 ? len - at : 16));
+            memcpy(&c, v[i].ptr + at, 16);
+            bytes16 digit = (bytes16)(c - '0' <= 9), letter = (bytes16)(c - 'a' <= 5);
+            no_digit |= ~digit & in;
+            no_hex |= ~(digit | letter) & in;
         }
-        look.digits &= digits;
-        look.hex &= hex;
-        look.leading_zero |= digits && v[i].ptr[0] == '0' && v[i].len > 1;
-        if (!look.hex)
+        if (i % 64 == 63 && any_lane(no_hex))
             break;
     }
+    look.digits = look.min_len > 0 && !any_lane(no_digit);
+    look.hex = look.min_len > 0 && !any_lane(no_hex);
     look.one_len = look.min_len == look.max_len;
     return look;
 }
@@ -177,9 +188,14 @@ static bool put_numbers(struct column_writer *w, struct shape_scratch *s, struct
     if (!dec && !hex)
         return false;
     tel_vec_reserve(&s->numbers, n);
-    for (size_t i = 0; i < n; i++)
+    size_t digits = hex ? look->max_len * 6 / 5 : look->min_len, first = n < 256 ? n : 256;
+    for (size_t i = 0; i < n; i++) {
         s->numbers.items[i] = dec ? decimal(v[i]) : hexadecimal(v[i]);
-    if (may_be_id && !compact(s->numbers.items, n, hex ? look->max_len * 6 / 5 : look->min_len))
+        /* what is not compact among the first will not be so among all */
+        if (may_be_id && i + 1 == first && !compact(s->numbers.items, first, digits))
+            return false;
+    }
+    if (may_be_id && !compact(s->numbers.items, n, digits))
         return false;
     if (dec && !look->leading_zero) {
         tel_buf_add_char(node, FIELD_DECIMAL);

@@ -80,6 +80,28 @@ static struct built_template *template_of(struct segment_builder *b, const struc
     return &b->families.items[b->streams.items[row->stream].family].rest;
 }
 
+/* The body of a row that loses its template is put together again. */
+static void restore_body(struct segment_builder *b, struct built_row *row)
+{
+    const struct built_template *t = &b->templates.items[row->template_number];
+    const char *s = t->skeleton.ptr, *end = s + t->skeleton.len;
+    size_t at = b->text.len, hole = row->first_hole;
+    tel_buf_reserve(&b->text, t->skeleton.len + row->body_len + SPLIT_SLACK);
+    for (; s < end; s++) {
+        if (*s) {
+            b->text.ptr[b->text.len++] = *s;
+            continue;
+        }
+        struct hole h = b->holes.items[hole++];
+        memcpy(b->text.ptr + b->text.len, b->text.ptr + h.start, h.len);
+        b->text.len += h.len;
+    }
+    TEL_CHECK(b->text.len < UINT32_MAX);
+    row->body = (uint32_t)at;
+    row->body_len = (uint32_t)(b->text.len - at);
+    row->template_number = NO_TEMPLATE;
+}
+
 /* Too few rows to pay for a template give them up; the rest get codes and places. */
 static void settle_templates(struct segment_builder *b)
 {
@@ -94,7 +116,7 @@ static void settle_templates(struct segment_builder *b)
         family->rows++;
         if (row->template_number != NO_TEMPLATE &&
             b->templates.items[row->template_number].rows < least)
-            row->template_number = NO_TEMPLATE;
+            restore_body(b, row);
         if (row->template_number == NO_TEMPLATE)
             family->rest.rows++;
     }
@@ -136,34 +158,36 @@ static void place_rows(struct segment_builder *b)
     free(family_rows);
 }
 
-static void put_ints(struct segment_builder *b, size_t n)
+static void put_ints(struct segment_builder *b, const uint64_t *v, size_t n)
 {
-    ints_put(&b->columns.ints, &b->out, &b->nodes, b->numbers.items, n);
+    ints_put(&b->columns.ints, &b->out, &b->nodes, v, n);
 }
 
+/* Families in the order of rows; of each family its rows' templates, then their streams. */
 static void put_codes(struct segment_builder *b)
 {
     size_t n = b->rows.len;
     tel_vec_reserve(&b->numbers, n);
-    for (uint32_t p = 0; p < n; p++)
-        b->numbers.items[p] = b->streams.items[row_at(b, p)->stream].family;
-    put_ints(b, n);
-    for (uint32_t f = 0; f < b->families.len; f++) {
-        size_t m = 0;
-        for (uint32_t p = 0; p < n; p++) {
-            const struct built_template *t = template_of(b, row_at(b, p));
-            if (t->family == f)
-                b->numbers.items[m++] = t->code;
-        }
-        put_ints(b, m);
-        m = 0;
-        for (uint32_t p = 0; p < n; p++) {
-            const struct built_stream *s = &b->streams.items[row_at(b, p)->stream];
-            if (s->family == f)
-                b->numbers.items[m++] = s->code;
-        }
-        put_ints(b, m);
+    uint64_t *families = b->numbers.items;
+    uint64_t *codes = tel_malloc(2 * n * sizeof(*codes)), *streams = codes + n;
+    size_t *starts = tel_calloc(b->families.len + 1, sizeof(*starts));
+    for (size_t f = 0; f < b->families.len; f++)
+        starts[f + 1] = starts[f] + b->families.items[f].rows;
+    for (uint32_t p = 0; p < n; p++) {
+        const struct built_row *row = row_at(b, p);
+        const struct built_stream *s = &b->streams.items[row->stream];
+        size_t at = starts[s->family] + b->family_row.items[p];
+        families[p] = s->family;
+        codes[at] = template_of(b, row)->code;
+        streams[at] = s->code;
     }
+    put_ints(b, families, n);
+    for (size_t f = 0; f < b->families.len; f++) {
+        put_ints(b, codes + starts[f], b->families.items[f].rows);
+        put_ints(b, streams + starts[f], b->families.items[f].rows);
+    }
+    free(codes);
+    free(starts);
 }
 
 /* Times as differences; offsets only where a message begins: within one, the index counts up. */
@@ -175,7 +199,7 @@ static void put_keys(struct segment_builder *b)
     for (uint32_t p = 0; p < n; p++)
         v[p] = p ? (uint64_t)row_at(b, p)->key.time_ns - (uint64_t)row_at(b, p - 1)->key.time_ns
                  : 0;
-    put_ints(b, n);
+    put_ints(b, v, n);
     for (size_t s = 0; s < b->streams.len; s++)
         b->streams.items[s].last_row = 0;
     tel_vec_reserve(&b->column_rows, n);
@@ -192,23 +216,31 @@ static void put_keys(struct segment_builder *b)
     put_varint(&b->nodes, listed);
     for (size_t i = 0; i < listed; i++)
         v[i] = rows[i] - (i ? rows[i - 1] : 0);
-    put_ints(b, listed);
+    put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
         v[i] = row_at(b, rows[i])->key.partition;
-    put_ints(b, listed);
+    put_ints(b, v, listed);
     uint64_t last = 0;
     for (size_t i = 0; i < listed; i++) {
         uint64_t offset = (uint64_t)row_at(b, rows[i])->key.offset;
         v[i] = tel_zigzag((int64_t)(offset - last));
         last = offset;
     }
-    put_ints(b, listed);
+    put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
         v[i] = row_at(b, rows[i])->key.index;
-    put_ints(b, listed);
+    put_ints(b, v, listed);
     for (uint32_t t = 0; t < n; t++)
         v[t] = row_at(b, b->by_template.items[t])->severity;
-    put_ints(b, n);
+    put_ints(b, v, n);
+}
+
+static void gather_bodies(struct segment_builder *b, const struct built_template *t)
+{
+    for (size_t i = 0; i < t->rows; i++) {
+        const struct built_row *row = row_at(b, b->by_template.items[t->first + i]);
+        b->values.items[i] = tel_span_make(b->text.ptr + row->body, row->body_len);
+    }
 }
 
 /* The columns of a template's holes; its directory entry. */
@@ -219,22 +251,27 @@ static void put_template(struct segment_builder *b, const struct built_template 
     tel_vec_reserve(&b->values, n);
     tel_vec_reserve(&b->column_rows, n);
     size_t before = b->nodes.len;
-    for (size_t i = 0; i < n; i++)
-        b->column_rows.items[i] = b->family_row.items[b->by_template.items[t->first + i]];
+    tel_vec_reserve(&b->first_holes, n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t place = b->by_template.items[t->first + i];
+        b->column_rows.items[i] = b->family_row.items[place];
+        b->first_holes.items[i] = row_at(b, place)->first_hole;
+    }
     b->columns.rows = b->column_rows.items;
     b->columns.id_slots = 0;
     b->columns.ids = rest ? NULL : &b->ids;
     for (uint32_t h = 0; h < holes; h++) {
+        if (rest) {
+            gather_bodies(b, t);
+            column_put_frames(&b->columns, &b->nodes, b->values.items, n);
+            continue;
+        }
+        const struct hole *column = b->holes.items + h;
         for (size_t i = 0; i < n; i++) {
-            const struct built_row *row = row_at(b, b->by_template.items[t->first + i]);
-            struct hole hole = rest ? (struct hole){row->body, row->body_len}
-                                    : b->holes.items[row->first_hole + h];
+            struct hole hole = column[b->first_holes.items[i]];
             b->values.items[i] = tel_span_make(b->text.ptr + hole.start, hole.len);
         }
-        if (rest)
-            column_put_frames(&b->columns, &b->nodes, b->values.items, n);
-        else
-            column_put(&b->columns, &b->nodes, b->values.items, n);
+        column_put(&b->columns, &b->nodes, b->values.items, n);
     }
     put_varint(&b->directory, n);
     put_varint(&b->directory, b->columns.id_slots);
@@ -287,7 +324,7 @@ static void put_attribute(struct segment_builder *b, struct placed *placed, size
     if (n < b->rows.len) {
         for (size_t i = 0; i < n; i++)
             b->numbers.items[i] = placed[i].place - (i ? placed[i - 1].place : 0);
-        put_ints(b, n);
+        put_ints(b, b->numbers.items, n);
     }
     for (size_t i = 0; i < n; i++) {
         const struct built_attribute *a = &b->attributes.items[placed[i].attribute];
