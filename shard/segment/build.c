@@ -18,6 +18,7 @@ struct segment_builder *segment_builder_new(struct segment_learnt *learnt)
     stream_writer_init(&b->out);
     column_writer_init(&b->columns, &b->out);
     ids_writer_init(&b->ids);
+    words_writer_init(&b->words);
     return b;
 }
 
@@ -43,6 +44,7 @@ void segment_builder_free(struct segment_builder *b)
     column_writer_done(&b->columns);
     stream_writer_done(&b->out);
     ids_writer_done(&b->ids);
+    words_writer_done(&b->words);
     tel_buf_free(&b->nodes);
     tel_buf_free(&b->directory);
     tel_buf_free(&b->head);

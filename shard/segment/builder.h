@@ -73,6 +73,7 @@ struct segment_builder {
     struct stream_writer out;
     struct column_writer columns;
     struct ids_writer ids;
+    struct words_writer words;
     struct tel_buf nodes, directory, head;
     TEL_VEC(uint32_t) order;         /* rows by key */
     TEL_VEC(uint32_t) place;         /* of a row (by key) in the template order */

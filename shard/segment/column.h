@@ -20,6 +20,7 @@
 #include "shard/segment/ints.h"
 #include "shard/segment/split.h"
 #include "shard/segment/streams.h"
+#include "shard/segment/words.h"
 
 enum column_kind {
     COLUMN_CONSTANT,
@@ -55,6 +56,8 @@ struct column_writer {
     struct ids_writer *ids; /* NULL: no ids here */
     uint32_t id_slots;      /* of the template at hand, so far */
     const uint32_t *rows;   /* the family's row of every value, where ids are allowed */
+    struct words_writer *words; /* NULL: words do not count here */
+    uint32_t marks;             /* of all that was put since it was set to 0 */
     unsigned depth;
     struct shape_scratch *scratch[COLUMN_DEPTH_MAX + 1];
     TEL_VEC(uint64_t) numbers;

@@ -3,6 +3,7 @@
 
 #include "common/base/hash.h"
 #include "shard/segment/column.h"
+#include "shard/segment/marks.h"
 
 #define DICTIONARY_MIN 16u /* values, below which text in a pack is as good */
 #define DICTIONARY_MAX (1u << 16)
@@ -118,6 +119,9 @@ static void put_text(struct column_writer *w, struct tel_buf *node, const struct
         out += values[i].len;
     }
     w->text.len = total;
+    w->marks |= marks_of(tel_buf_span(&w->text));
+    for (size_t i = 0; i < n && w->words; i++)
+        words_add_text(w->words, values[i]);
     ints_put(&w->ints, w->out, node, w->numbers.items, n);
     stream_put(w->out, node, tel_buf_span(&w->text));
 }
@@ -151,6 +155,9 @@ void column_put(struct column_writer *w, struct tel_buf *node, const struct tel_
     if (same(values, n)) {
         tel_buf_add_char(node, COLUMN_CONSTANT);
         put_span(node, values[0]);
+        w->marks |= marks_of(values[0]);
+        if (w->words)
+            words_add_text(w->words, values[0]);
     } else if (w->depth >= COLUMN_DEPTH_MAX || n < 4) {
         put_text(w, node, values, n);
     } else if (!put_dictionary(w, node, values, n) && !column_put_shaped(w, node, values, n)) {
@@ -173,11 +180,14 @@ void column_put_frames(struct column_writer *w, struct tel_buf *node,
     size_t rows = 0;
     for (size_t i = 0; i < n; i++) {
         tel_buf_add_span(&w->text, values[i]);
+        if (w->words)
+            words_add_text(w->words, values[i]);
         rows++;
         if (w->text.len < FRAME_BYTES && i + 1 < n)
             continue;
         put_varint(&frames, rows);
         stream_put(w->out, &frames, tel_buf_span(&w->text));
+        w->marks |= marks_of(tel_buf_span(&w->text));
         tel_buf_clear(&w->text);
         rows = 0;
         count++;

@@ -12,6 +12,7 @@
 
 #include "common/base/map.h"
 #include "shard/segment/column.h"
+#include "shard/segment/marks.h"
 
 #define FIXED_LEN_MAX   64u
 #define RUN_SHAPES_MAX  8u
@@ -27,6 +28,8 @@ struct shape {
     uint32_t fields;
     size_t count, first_value;
     uint8_t kinds[SHAPE_FIELDS_MAX];
+    uint8_t max_len[SHAPE_FIELDS_MAX]; /* of a field's values, 255 for more */
+    bool letters[SHAPE_FIELDS_MAX];    /* some are not digits alone */
 };
 
 /* The shapes of one column: each value's shape and runs. */
@@ -95,7 +98,8 @@ static uint32_t shape_number(struct shape_scratch *s, struct tel_span text, uint
         if (s->shapes.len == max)
             return UINT32_MAX;
         *number = s->shapes.len;
-        struct shape shape = {tel_arena_copy(&s->texts, text), fields, 0, value, {0}};
+        struct shape shape = {
+            .text = tel_arena_copy(&s->texts, text), .fields = fields, .first_value = value};
         tel_vec_push(&s->shapes, shape);
     }
     s->shapes.items[*number].count++;
@@ -204,24 +208,27 @@ static bool put_numbers(struct column_writer *w, struct shape_scratch *s, struct
         tel_buf_add_char(node, (char)look->max_len);
     }
     ints_put(&w->ints, w->out, node, s->numbers.items, n);
+    w->marks |= dec ? MARKS_DIGITS : MARKS_DIGITS | MARKS_HEX;
     return true;
 }
 
-/* Writes the field in s->field, the slot-th id of its value if it is one. */
+/* Writes the field in s->field, as the slot-th id of its value if it is one. */
 static void put_field(struct column_writer *w, struct shape_scratch *s, struct tel_buf *node,
-                      uint32_t *slot, uint32_t first_slot, uint8_t *ret_kind)
+                      struct shape *shape, uint32_t field, uint32_t *slot)
 {
     struct field_look look = look_at(s->field.items, s->field.len);
     bool may_be_id = w->ids && look.hex && look.min_len >= IDS_LEN_MIN &&
                      look.max_len <= IDS_LEN_MAX && s->field.len >= 4;
-    *ret_kind = 0;
+    shape->max_len[field] = (uint8_t)(look.max_len < 255 ? look.max_len : 255);
+    shape->letters[field] = !look.digits;
     if (put_numbers(w, s, node, &look, may_be_id))
         return;
     if (may_be_id) {
         tel_buf_add_char(node, FIELD_ID);
-        put_varint(node, first_slot + *slot);
+        put_varint(node, w->id_slots + *slot);
         ++*slot;
-        *ret_kind = FIELD_ID;
+        shape->kinds[field] = FIELD_ID;
+        w->marks |= MARKS_DIGITS | MARKS_HEX;
         return;
     }
     tel_buf_add_char(node, FIELD_TEXT);
@@ -265,9 +272,79 @@ static void put_ids(struct column_writer *w, struct shape_scratch *s,
     }
 }
 
-static void put_shapes(struct column_writer *w, struct shape_scratch *s, struct tel_buf *node,
-                       const struct tel_span *values, size_t n)
+/* A word of a shape that holds fields: from `prefix` bytes before the first of them to `suffix`
+ * bytes behind the last. */
+struct shape_word {
+    uint32_t first, last;
+    size_t prefix, suffix;
+};
+
+static void add_word_values(struct words_writer *words, const struct shape_scratch *s,
+                            const struct tel_span *values, size_t n, uint32_t shape,
+                            const struct shape_word *word)
 {
+    for (size_t i = 0; i < n; i++) {
+        if (s->codes.items[i] != shape)
+            continue;
+        const struct shape_run *runs = s->runs.items + s->run_from.items[i];
+        size_t from = runs[word->first].start - word->prefix;
+        size_t to = runs[word->last].start + runs[word->last].len + word->suffix;
+        words_add(words, tel_span_make(values[i].ptr + from, to - from));
+    }
+}
+
+/* The words of the values of a shape whose fields may be parts of words. Words of few digits are
+ * seen by the shape alone not to count. */
+static void add_words(struct words_writer *words, const struct shape_scratch *s,
+                      const struct tel_span *values, size_t n, uint32_t number)
+{
+    const struct shape *shape = &s->shapes.items[number];
+    const char *t = shape->text.ptr;
+    uint32_t field = 0;
+    bool high = false;
+    for (size_t i = 0; i < shape->text.len; i++)
+        high |= (t[i] & 0x80) != 0;
+    if (high) { /* which of these bytes are letters depends on their neighbours */
+        for (size_t i = 0; i < n; i++) {
+            if (s->codes.items[i] == number)
+                words_add_text(words, values[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < shape->text.len;) {
+        struct shape_word word = {.first = UINT32_MAX};
+        size_t start = i, literal = 0, len = 0;
+        bool letters = false;
+        for (; i < shape->text.len && (t[i] == 0 || split_is_word[(unsigned char)t[i]]); i++) {
+            if (t[i] != 0) {
+                literal++;
+                word.suffix++;
+                continue;
+            }
+            if (word.first == UINT32_MAX) {
+                word.first = field;
+                word.prefix = literal;
+            }
+            word.last = field;
+            word.suffix = 0;
+            len += shape->max_len[field];
+            letters |= shape->letters[field++];
+        }
+        if (i == start)
+            i++;
+        else if (word.first == UINT32_MAX)
+            words_add(words, tel_span_make(t + start, i - start));
+        else if (letters || len + literal >= WORDS_DIGIT_LEN_MIN)
+            add_word_values(words, s, values, n, number, &word);
+    }
+}
+
+static void put_shapes(struct column_writer *w, struct shape_scratch *s, struct tel_buf *node,
+                       const struct tel_span *values, size_t n, bool whole_words)
+{
+    struct words_writer *words = w->words;
+    if (!whole_words)
+        w->words = NULL; /* fields are parts of words: those are added below */
     tel_buf_add_char(node, COLUMN_SHAPED);
     put_varint(node, s->shapes.len);
     if (s->shapes.len > 1) {
@@ -283,9 +360,17 @@ static void put_shapes(struct column_writer *w, struct shape_scratch *s, struct 
         put_span(node, shape->text);
         for (uint32_t f = 0; f < shape->fields; f++) {
             gather_field(s, values, n, k, f);
-            put_field(w, s, node, &slot, w->id_slots, &shape->kinds[f]);
+            put_field(w, s, node, shape, f, &slot);
         }
+        w->marks |= marks_of(shape->text);
         slots = slot > slots ? slot : slots;
+    }
+    w->words = words;
+    for (uint32_t k = 0; words && k < s->shapes.len; k++) {
+        if (whole_words)
+            words_add_text(words, s->shapes.items[k].text);
+        else
+            add_words(words, s, values, n, k);
     }
     if (slots) {
         put_ids(w, s, values, n, slots);
@@ -457,11 +542,14 @@ bool column_put_shaped(struct column_writer *w, struct tel_buf *node,
 {
     struct shape_scratch *s = scratch_of(w);
     size_t word_shapes = n / 16 < SHAPES_MAX ? n / 16 : SHAPES_MAX;
-    if (!see_fixed(s, values, n) && !see(w, &s, values, n, split_runs, RUN_SHAPES_MAX) &&
-        !see(w, &s, values, n, split_words, word_shapes))
-        return false;
+    bool whole_words = false;
+    if (!see_fixed(s, values, n) && !see(w, &s, values, n, split_runs, RUN_SHAPES_MAX)) {
+        whole_words = true;
+        if (!see(w, &s, values, n, split_words, word_shapes))
+            return false;
+    }
     if (s->shapes.len > 1 && s->shapes.len * 2 > n)
         return false;
-    put_shapes(w, s, node, values, n);
+    put_shapes(w, s, node, values, n, whole_words);
     return true;
 }

@@ -13,6 +13,8 @@
 
 #include "shard/segment/builder.h"
 
+#define WORDS_PER_ROW 24u /* words that the filter takes, on average */
+
 static const struct built_row *row_at(const struct segment_builder *b, uint32_t place)
 {
     return &b->rows.items[b->order.items[place]];
@@ -243,6 +245,14 @@ static void gather_bodies(struct segment_builder *b, const struct built_template
     }
 }
 
+/* What the directory says of a hole: the length of its node, and its marks. */
+static void put_hole(struct segment_builder *b, size_t *before)
+{
+    put_varint(&b->head, b->nodes.len - *before);
+    put_varint(&b->head, b->columns.marks);
+    *before = b->nodes.len;
+}
+
 /* The columns of a template's holes; its directory entry. */
 static void put_template(struct segment_builder *b, const struct built_template *t, bool rest)
 {
@@ -251,6 +261,7 @@ static void put_template(struct segment_builder *b, const struct built_template 
     tel_vec_reserve(&b->values, n);
     tel_vec_reserve(&b->column_rows, n);
     size_t before = b->nodes.len;
+    tel_buf_clear(&b->head);
     tel_vec_reserve(&b->first_holes, n);
     for (size_t i = 0; i < n; i++) {
         uint32_t place = b->by_template.items[t->first + i];
@@ -260,7 +271,8 @@ static void put_template(struct segment_builder *b, const struct built_template 
     b->columns.rows = b->column_rows.items;
     b->columns.id_slots = 0;
     b->columns.ids = rest ? NULL : &b->ids;
-    for (uint32_t h = 0; h < holes; h++) {
+    for (uint32_t h = 0; h < holes; h++, put_hole(b, &before)) {
+        b->columns.marks = 0;
         if (rest) {
             gather_bodies(b, t);
             column_put_frames(&b->columns, &b->nodes, b->values.items, n);
@@ -275,8 +287,8 @@ static void put_template(struct segment_builder *b, const struct built_template 
     }
     put_varint(&b->directory, n);
     put_varint(&b->directory, b->columns.id_slots);
-    put_varint(&b->directory, b->nodes.len - before);
     put_span(&b->directory, rest ? tel_span_make("", 1) : t->skeleton);
+    tel_buf_add_span(&b->directory, tel_buf_span(&b->head));
 }
 
 static void put_family(struct segment_builder *b, uint32_t f)
@@ -394,6 +406,7 @@ static void put_packed(struct segment_builder *b, struct tel_span raw)
 static void put_head(struct segment_builder *b, int64_t min, int64_t max)
 {
     stream_writer_finish(&b->out);
+    tel_buf_clear(&b->head);
     put_varint(&b->directory, b->out.pack_count);
     tel_buf_add_span(&b->directory, tel_buf_span(&b->out.packs));
     tel_buf_add_le64(&b->head, SEGMENT_MAGIC);
@@ -407,6 +420,9 @@ static void put_head(struct segment_builder *b, int64_t min, int64_t max)
     tel_buf_clear(&b->head);
     put_packed(b, tel_buf_span(&b->nodes));
     stream_writer_section(&b->out, SEGMENT_SECTION_NODES, tel_buf_span(&b->head));
+    tel_buf_clear(&b->head);
+    words_put(&b->words, &b->head);
+    stream_writer_section(&b->out, SEGMENT_SECTION_FILTER, tel_buf_span(&b->head));
 }
 
 tel_code segment_builder_finish(struct segment_builder *b, int compression,
@@ -416,6 +432,8 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
     if (b->rows.len == 0)
         return tel_error_set(err, TEL_ERR_INVALID, "a segment without events");
     stream_writer_reset(&b->out, compression, SEGMENT_SECTION_DATA);
+    words_writer_reset(&b->words, b->rows.len * WORDS_PER_ROW + 1000);
+    b->columns.words = &b->words;
     tel_buf_clear(&b->nodes);
     tel_buf_clear(&b->directory);
     tel_buf_clear(&b->head);

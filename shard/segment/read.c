@@ -1,6 +1,7 @@
 /* Opening a segment: its head and directory. See reader.h. */
 #include <stdlib.h>
 
+#include "shard/segment/marks.h"
 #include "shard/segment/reader.h"
 
 static tel_code get_packed(struct segment_reader *r, struct cursor *c, struct tel_span *ret,
@@ -54,13 +55,21 @@ static void parse_template(struct segment_reader *r, struct cursor *c, uint32_t 
     t->first = (uint32_t)*place;
     *place += t->rows;
     t->id_slots = (uint32_t)cursor_bounded(c, SPLIT_HOLES_ALL * SHAPE_FIELDS_MAX);
-    t->node = *node;
-    t->node_len = take_node(r, c, node);
     t->skeleton = cursor_span(c);
     for (size_t i = 0; i < t->skeleton.len; i++)
         t->hole_count += t->skeleton.ptr[i] == 0;
+    t->static_marks = marks_of(t->skeleton);
     if (t->hole_count > SPLIT_HOLES_ALL)
         cursor_fail(c);
+    if (c->bad)
+        return;
+    t->holes = TEL_ARENA_ARRAY(&r->arena, struct read_hole, t->hole_count);
+    for (uint32_t h = 0; h < t->hole_count; h++) {
+        t->holes[h].node = *node;
+        t->holes[h].node_len = take_node(r, c, node);
+        t->holes[h].marks = cursor_u32(c);
+        t->marks |= t->holes[h].marks;
+    }
 }
 
 static void parse_families(struct segment_reader *r, struct cursor *c, size_t *node)

@@ -11,12 +11,18 @@
 #include "shard/segment/format.h"
 #include "shard/segment/segment.h"
 
+struct read_hole {
+    size_t node, node_len;
+    uint32_t marks; /* marks.h: of all its values */
+};
+
 struct read_template {
     uint32_t family;
     uint32_t rows, first;   /* rows, and the first one's place in the template order */
     uint32_t id_slots, hole_count;
-    size_t node, node_len;  /* in the nodes: one column behind the other */
     struct tel_span skeleton;
+    struct read_hole *holes;
+    uint32_t marks, static_marks; /* of all holes, and of the text between */
     bool rest;              /* the rows without template */
 };
 
@@ -51,11 +57,15 @@ struct segment_reader {
     struct read_attribute *attributes;
     uint32_t attribute_count;
     struct tel_span packs; /* their table */
+    struct words_filter words;
+    bool has_words;
 };
 
 /* Columns of a template in a view. */
 struct view_template {
-    struct tel_span **holes; /* NULL until they are read; each is rows long */
+    struct tel_span **holes; /* each NULL until it is read, then rows long */
+    bool whole;              /* all are read */
+    uint32_t *id_starts;
 };
 
 struct view {
@@ -82,10 +92,15 @@ TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena 
                                 struct view **ret, struct tel_error *err);
 /* keys[].time_ns is good after view_open; this makes the rest good. */
 TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
-/* Makes the columns of a template's holes good. */
+/* Makes the column of one hole good. */
+TEL_MUST_USE tel_code view_hole(struct view *view, uint32_t number, uint32_t hole,
+                                struct tel_error *err);
+/* Makes the columns of all of a template's holes good. */
 TEL_MUST_USE tel_code view_template(struct view *view, uint32_t number, struct tel_error *err);
-/* The body of the i-th row of a template whose columns are good, in arena (or where it lies). */
-struct tel_span view_body(const struct view *view, uint32_t number, uint32_t i);
+/* The body of the i-th row of a template whose columns are good: in scratch, in the arena if that is
+ * NULL, or where it lies. */
+struct tel_span view_body(const struct view *view, uint32_t number, uint32_t i,
+                          struct tel_buf *scratch);
 /* The values of an attribute by place; *ret NULL if the segment has none. */
 TEL_MUST_USE tel_code view_attribute(struct view *view, enum segment_attribute_kind kind,
                                      struct tel_span name, struct tel_span **ret,

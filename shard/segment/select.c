@@ -2,7 +2,6 @@
  * Searching a segment: the time range cuts a run of rows (they are in the order of time), the filter
  * thins them out, the newest are kept, and what is left becomes a source.
  */
-#include "common/logsql/filter.h"
 #include "shard/segment/match.h"
 #include "shard/segment/reader.h"
 
@@ -41,11 +40,11 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
     *found = (struct found){NULL, NULL, 0};
     if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
         return TEL_OK;
-    bool possible = true;
+    struct plan *plan = NULL;
     tel_code rc = TEL_OK;
     if (query->filter)
-        rc = match_possible(r, query->filter, arena, &possible, err);
-    if (rc != TEL_OK || !possible)
+        rc = plan_make(r, query->filter, arena, &plan, err);
+    if (rc != TEL_OK || (plan && !plan->possible))
         return rc;
     rc = view_open(r, arena, &found->view, err);
     if (rc != TEL_OK)
@@ -57,8 +56,8 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
     for (size_t i = from; i < to; i++)
         bits[i / 64] |= UINT64_C(1) << (i % 64);
     counters->rows_scanned += to > from ? to - from : 0;
-    if (query->filter && to > from)
-        rc = match_rows(v, query, bits, err);
+    if (plan && to > from)
+        rc = match_rows(v, plan, query, bits, err);
     counters->bytes_read += v->streams.bytes_read;
     if (rc != TEL_OK)
         return rc;
@@ -87,17 +86,44 @@ tel_code segment_select(struct segment_reader *r, const struct segment_query *qu
     return view_source(found.view, found.rows, found.count, ret, err);
 }
 
+/* When the templates' verdicts tell all and the time range takes all: the sum of their rows. */
+static tel_code count_templates(struct segment_reader *r, const struct segment_query *query,
+                                struct tel_arena *arena, bool *ret_counted, uint64_t *ret,
+                                struct tel_error *err)
+{
+    struct plan *plan = NULL;
+    if (query->newest || query->start_ns > r->info.min_time_ns ||
+        query->end_ns <= r->info.max_time_ns)
+        return TEL_OK;
+    if (query->filter) {
+        tel_code rc = plan_make(r, query->filter, arena, &plan, err);
+        if (rc != TEL_OK || !plan->exact)
+            return rc;
+    }
+    uint64_t count = 0;
+    for (uint32_t t = 0; t < r->template_count; t++) {
+        if (!plan || plan->root.verdicts[t] == VERDICT_ALL)
+            count += r->templates[t].rows;
+    }
+    *ret_counted = true;
+    *ret = count;
+    return TEL_OK;
+}
+
 tel_code segment_count(struct segment_reader *r, const struct segment_query *query, uint64_t *ret,
                        struct segment_counters *counters, struct tel_error *err)
 {
     struct tel_arena arena;
     struct found found;
+    bool counted = false;
     tel_arena_init(&arena, 1 << 20);
-    tel_code rc = search(r, query, &arena, &found, counters, err);
-    if (rc == TEL_OK) {
-        counters->rows_matched += found.count;
+    tel_code rc = count_templates(r, query, &arena, &counted, ret, err);
+    if (rc == TEL_OK && !counted)
+        rc = search(r, query, &arena, &found, counters, err);
+    if (rc == TEL_OK && !counted)
         *ret = found.count;
-    }
+    if (rc == TEL_OK)
+        counters->rows_matched += *ret;
     tel_arena_free(&arena);
     return rc;
 }

@@ -16,7 +16,7 @@ static tel_code body_column(struct row_source *s, struct tel_span *values, struc
         tel_code rc = view_template(v, t, err);
         if (rc != TEL_OK)
             return rc;
-        values[i] = view_body(v, t, v->place[row] - v->reader->templates[t].first);
+        values[i] = view_body(v, t, v->place[row] - v->reader->templates[t].first, NULL);
     }
     return TEL_OK;
 }

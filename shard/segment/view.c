@@ -203,37 +203,66 @@ static tel_code read_ids(struct view *v, uint32_t number, struct tel_error *err)
     return TEL_OK;
 }
 
-tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
+/* Where the ids of a template's rows begin. */
+static tel_code find_ids(struct view *v, uint32_t number, struct column_ids *ret,
+                         struct tel_error *err)
 {
-    const struct segment_reader *r = v->reader;
-    const struct read_template *t = &r->templates[number];
-    struct column_ids ids = {.slots = t->id_slots};
-    if (v->templates[number].holes)
-        return TEL_OK;
-    if (t->id_slots) {
-        tel_code rc = read_ids(v, t->family, err);
-        if (rc != TEL_OK)
-            return rc;
-        uint32_t *starts = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(*starts));
+    const struct read_template *t = &v->reader->templates[number];
+    struct view_template *vt = &v->templates[number];
+    tel_code rc = read_ids(v, t->family, err);
+    if (rc != TEL_OK)
+        return rc;
+    if (!vt->id_starts) {
+        vt->id_starts = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(uint32_t));
         for (uint32_t i = 0; i < t->rows; i++)
-            starts[i] = v->id_starts[t->family][v->family_row[v->by_template[t->first + i]]];
-        ids.entries = v->ids[t->family];
-        ids.starts = starts;
+            vt->id_starts[i] = v->id_starts[t->family][v->family_row[v->by_template[t->first + i]]];
     }
-    struct cursor node = cursor_make(tel_span_slice(r->nodes, t->node, t->node + t->node_len));
-    struct tel_span **holes = TEL_ARENA_ARRAY(v->arena, struct tel_span *, t->hole_count + 1);
-    for (uint32_t h = 0; h < t->hole_count; h++) {
-        holes[h] = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(struct tel_span));
-        tel_code rc =
-            column_get(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, holes[h], err);
-        if (rc != TEL_OK)
-            return rc;
-    }
-    v->templates[number].holes = holes;
+    *ret = (struct column_ids){v->ids[t->family], vt->id_starts, t->id_slots};
     return TEL_OK;
 }
 
-struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i)
+tel_code view_hole(struct view *v, uint32_t number, uint32_t hole, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    const struct read_template *t = &r->templates[number];
+    struct view_template *vt = &v->templates[number];
+    struct column_ids ids = {.slots = 0};
+    if (!vt->holes)
+        vt->holes = TEL_ARENA_ARRAY(v->arena, struct tel_span *, t->hole_count + 1);
+    if (vt->holes[hole])
+        return TEL_OK;
+    if (t->id_slots) {
+        tel_code rc = find_ids(v, number, &ids, err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    const struct read_hole *h = &t->holes[hole];
+    struct cursor node = cursor_make(tel_span_slice(r->nodes, h->node, h->node + h->node_len));
+    struct tel_span *values =
+        tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(struct tel_span));
+    tel_code rc =
+        column_get(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, values, err);
+    if (rc == TEL_OK)
+        vt->holes[hole] = values;
+    return rc;
+}
+
+tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
+{
+    struct view_template *vt = &v->templates[number];
+    if (vt->whole)
+        return TEL_OK;
+    for (uint32_t h = 0; h < v->reader->templates[number].hole_count; h++) {
+        tel_code rc = view_hole(v, number, h, err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    vt->whole = true;
+    return TEL_OK;
+}
+
+struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
+                          struct tel_buf *scratch)
 {
     const struct read_template *t = &v->reader->templates[number];
     struct tel_span **holes = v->templates[number].holes;
@@ -242,7 +271,15 @@ struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i)
     size_t len = t->skeleton.len;
     for (uint32_t h = 0; h < t->hole_count; h++)
         len += holes[h][i].len;
-    char *text = tel_arena_alloc_aligned(v->arena, len + 1, 1), *out = text;
+    char *text;
+    if (scratch) {
+        tel_buf_clear(scratch);
+        tel_buf_reserve(scratch, len + 1);
+        text = scratch->ptr;
+    } else {
+        text = tel_arena_alloc_aligned(v->arena, len + 1, 1);
+    }
+    char *out = text;
     uint32_t hole = 0;
     const char *s = t->skeleton.ptr, *end = s + t->skeleton.len;
     while (s < end) {

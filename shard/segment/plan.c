@@ -1,0 +1,230 @@
+/* See plan.h. */
+#include "shard/segment/plan.h"
+
+#include "common/logsql/regex.h"
+#include "shard/segment/marks.h"
+
+struct planning {
+    struct segment_reader *reader;
+    struct tel_arena *arena;
+    struct words_filter words;
+    struct tel_error *err;
+};
+
+/* ---- leaves on the body ------------------------------------------------------------------- */
+
+static bool has_nul(struct tel_span s)
+{
+    return s.len && memchr(s.ptr, 0, s.len) != NULL;
+}
+
+static bool is_static_word(struct tel_span skeleton, struct tel_span word)
+{
+    struct tel_phrase phrase = tel_phrase_make(word);
+    return tel_phrase_find(&phrase, skeleton, 0, false) != SIZE_MAX;
+}
+
+/* Does the static text alone make every row match? A NUL stands for a hole there, and is no word
+ * character: a phrase whose end would touch a hole with a word character cannot stand there, since
+ * holes begin and end at the ends of words. */
+static bool static_matches(const struct tel_filter *f, struct tel_span skeleton)
+{
+    if (f->text.len == 0 || has_nul(f->text))
+        return false;
+    if (f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX)
+        return tel_phrase_find(&f->phrase, skeleton, 0, f->op == TEL_FILTER_PREFIX) != SIZE_MAX;
+    if (f->op == TEL_FILTER_REGEXP && tel_regex_is_literal(f->regex))
+        return tel_span_find(skeleton, tel_regex_literal(f->regex)) != SIZE_MAX;
+    return false;
+}
+
+static enum verdict body_verdict(const struct plan_node *node, const struct read_template *t)
+{
+    const struct tel_filter *f = node->filter;
+    if (!t->rest && static_matches(f, t->skeleton))
+        return VERDICT_ALL;
+    if (node->marks & ~(t->marks | t->static_marks))
+        return VERDICT_NONE;
+    for (size_t i = 0; i < node->word_count; i++) {
+        if (node->in_holes[i] && !(node->word_marks[i] & ~t->marks))
+            continue;
+        if (t->rest || !is_static_word(t->skeleton, node->words[i]))
+            return VERDICT_NONE;
+    }
+    if (node->one_word && t->hole_count == 0)
+        return VERDICT_NONE;
+    if (f->op == TEL_FILTER_IPV4_RANGE && !t->rest &&
+        t->static_marks & ~marks_of(TEL_SPAN("0.\0")))
+        return VERDICT_NONE;
+    return VERDICT_MAYBE;
+}
+
+static void plan_body(struct planning *p, struct plan_node *node)
+{
+    const struct tel_filter *f = node->filter;
+    node->kind = PLAN_BODY;
+    tel_filter_words(f, p->arena, &node->words, &node->word_count);
+    node->in_holes = TEL_ARENA_ARRAY(p->arena, bool, node->word_count + 1);
+    node->word_marks = TEL_ARENA_ARRAY(p->arena, uint32_t, node->word_count + 1);
+    for (size_t i = 0; i < node->word_count; i++) {
+        node->in_holes[i] = words_filter_may(&p->words, node->words[i]);
+        node->word_marks[i] = marks_of(node->words[i]);
+    }
+    node->marks = marks_of(tel_filter_literal(f));
+    node->one_word = (f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX) &&
+                     f->text.len > 0 && tel_words_is_word(f->text);
+    for (uint32_t t = 0; t < p->reader->template_count; t++)
+        node->verdicts[t] = (uint8_t)body_verdict(node, &p->reader->templates[t]);
+}
+
+/* ---- leaves that streams decide ----------------------------------------------------------- */
+
+static struct tel_span label_of(const struct segment_stream *stream, struct tel_span name)
+{
+    for (uint32_t i = 0; i < stream->label_count; i++) {
+        if (tel_span_eq(stream->labels[i].name, name))
+            return stream->labels[i].value;
+    }
+    return tel_span_make("", 0);
+}
+
+/* Can only labels give this field a value? */
+static bool is_label(const struct segment_reader *r, struct tel_span name)
+{
+    static const char *const others[] = {TEL_FIELD_MSG, TEL_FIELD_TIME, SEGMENT_FIELD_SEVERITY,
+                                         SEGMENT_FIELD_TRACE_ID, SEGMENT_FIELD_SPAN_ID};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(others); i++) {
+        if (tel_span_eq_cstr(name, others[i]))
+            return false;
+    }
+    for (uint32_t i = 0; i < r->attribute_count; i++) {
+        if (tel_span_eq(r->attributes[i].name, name))
+            return false;
+    }
+    return true;
+}
+
+static tel_code match_stream(const struct tel_filter *f, const struct segment_stream *stream,
+                             struct tel_arena *arena, bool *ret, struct tel_error *err)
+{
+    if (f->op == TEL_FILTER_STREAM) {
+        struct tel_label *labels = TEL_ARENA_ARRAY(arena, struct tel_label, stream->label_count);
+        for (uint32_t i = 0; i < stream->label_count; i++)
+            labels[i] = (struct tel_label){stream->labels[i].name, stream->labels[i].value};
+        return tel_filter_match_stream(f, labels, stream->label_count, ret, err);
+    }
+    struct tel_span value = tel_span_eq_cstr(f->field, TEL_FIELD_STREAM)      ? stream->text
+                            : tel_span_eq_cstr(f->field, TEL_FIELD_STREAM_ID) ? stream->id
+                                                                              : label_of(stream, f->field);
+    return tel_filter_match_value(f, value, ret, err);
+}
+
+static tel_code plan_stream(struct planning *p, struct plan_node *node)
+{
+    const struct segment_reader *r = p->reader;
+    node->kind = PLAN_STREAM;
+    node->streams = TEL_ARENA_ARRAY(p->arena, bool, r->stream_count + 1);
+    uint8_t *some = TEL_ARENA_ARRAY(p->arena, uint8_t, r->family_count + 1);
+    uint8_t *all = TEL_ARENA_ARRAY(p->arena, uint8_t, r->family_count + 1);
+    memset(all, 1, r->family_count);
+    for (uint32_t i = 0; i < r->stream_count; i++) {
+        tel_code rc = match_stream(node->filter, &r->streams[i], p->arena, &node->streams[i], p->err);
+        if (rc != TEL_OK)
+            return rc;
+        some[r->stream_family[i]] |= node->streams[i];
+        all[r->stream_family[i]] &= node->streams[i];
+    }
+    for (uint32_t t = 0; t < r->template_count; t++) {
+        uint32_t f = r->templates[t].family;
+        node->verdicts[t] = all[f] ? VERDICT_ALL : some[f] ? VERDICT_MAYBE : VERDICT_NONE;
+    }
+    return TEL_OK;
+}
+
+/* ---- the tree ----------------------------------------------------------------------------- */
+
+static uint8_t combine(enum tel_filter_op op, const struct plan_node *node, uint32_t t)
+{
+    uint8_t verdict = op == TEL_FILTER_AND ? VERDICT_ALL : VERDICT_NONE;
+    for (size_t i = 0; i < node->kid_count; i++) {
+        uint8_t kid = node->kids[i].verdicts[t];
+        verdict = op == TEL_FILTER_AND ? TEL_MIN(verdict, kid) : TEL_MAX(verdict, kid);
+    }
+    return verdict;
+}
+
+static tel_code plan_node(struct planning *p, const struct tel_filter *f, struct plan_node *node)
+{
+    uint32_t templates = p->reader->template_count;
+    node->filter = f;
+    node->verdicts = TEL_ARENA_ARRAY(p->arena, uint8_t, templates + 1);
+    if (f->op == TEL_FILTER_AND || f->op == TEL_FILTER_OR || f->op == TEL_FILTER_NOT) {
+        node->kind = PLAN_BRANCH;
+        node->kid_count = f->kid_count;
+        node->kids = TEL_ARENA_ARRAY(p->arena, struct plan_node, f->kid_count);
+        for (size_t i = 0; i < f->kid_count; i++) {
+            tel_code rc = plan_node(p, f->kids[i], &node->kids[i]);
+            if (rc != TEL_OK)
+                return rc;
+        }
+        for (uint32_t t = 0; t < templates; t++)
+            node->verdicts[t] = f->op == TEL_FILTER_NOT
+                                    ? (uint8_t)(VERDICT_ALL - node->kids[0].verdicts[t])
+                                    : combine(f->op, node, t);
+        return TEL_OK;
+    }
+    if (f->op == TEL_FILTER_ALL) {
+        node->kind = PLAN_BRANCH;
+        memset(node->verdicts, VERDICT_ALL, templates);
+        return TEL_OK;
+    }
+    memset(node->verdicts, VERDICT_MAYBE, templates);
+    node->kind = f->op == TEL_FILTER_TIME || f->op == TEL_FILTER_DAY_RANGE ||
+                         f->op == TEL_FILTER_WEEK_RANGE
+                     ? PLAN_TIME
+                     : PLAN_OTHER;
+    if (!tel_filter_is_value_leaf(f))
+        return TEL_OK;
+    if (f->op != TEL_FILTER_STREAM && tel_span_eq_cstr(f->field, TEL_FIELD_MSG)) {
+        plan_body(p, node);
+        return TEL_OK;
+    }
+    if (f->op == TEL_FILTER_STREAM || is_label(p->reader, f->field))
+        return plan_stream(p, node);
+    return TEL_OK;
+}
+
+static tel_code open_words(struct planning *p)
+{
+    struct segment_reader *r = p->reader;
+    if (!r->has_words) {
+        struct tel_span section;
+        tel_code rc = r->io.read(r->io.ctx, SEGMENT_SECTION_FILTER, &section, p->err);
+        if (rc != TEL_OK)
+            return rc;
+        if (!words_filter_open(section, &r->words))
+            return segment_corrupt(p->err, "filter cannot be read");
+        r->has_words = true;
+    }
+    p->words = r->words;
+    return TEL_OK;
+}
+
+tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filter,
+                   struct tel_arena *arena, struct plan **ret, struct tel_error *err)
+{
+    struct planning p = {.reader = reader, .arena = arena, .err = err};
+    struct plan *plan = TEL_ARENA_NEW(arena, struct plan);
+    tel_code rc = open_words(&p);
+    if (rc == TEL_OK)
+        rc = plan_node(&p, filter, &plan->root);
+    if (rc != TEL_OK)
+        return rc;
+    plan->exact = true;
+    for (uint32_t t = 0; t < reader->template_count; t++) {
+        plan->possible |= plan->root.verdicts[t] != VERDICT_NONE;
+        plan->exact &= plan->root.verdicts[t] != VERDICT_MAYBE;
+    }
+    *ret = plan;
+    return TEL_OK;
+}

@@ -1,0 +1,201 @@
+/* See words.h. */
+#include "shard/segment/words.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/hash.h"
+#include "common/logsql/words.h"
+#include "shard/segment/cursor.h"
+#include "shard/segment/split.h"
+
+#define SEEN_BITS     (1u << 20)
+#define BITS_PER_WORD 9u
+#define BLOCK_BYTES   32u
+#define BLOCKS_MAX    (1u << 22)
+
+enum { FLAG_INCOMPLETE = 1 };
+
+void words_writer_init(struct words_writer *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->seen = tel_calloc(SEEN_BITS / 64, sizeof(*w->seen));
+}
+
+void words_writer_done(struct words_writer *w)
+{
+    tel_vec_free(&w->hashes);
+    free(w->seen);
+}
+
+void words_writer_reset(struct words_writer *w, size_t budget)
+{
+    tel_vec_clear(&w->hashes);
+    memset(w->seen, 0, SEEN_BITS / 8);
+    memset(w->recent, 0, sizeof(w->recent));
+    w->seen_count = 0;
+    w->budget = budget;
+    w->incomplete = false;
+}
+
+static bool counts(size_t len, bool digit)
+{
+    return len >= (digit ? WORDS_DIGIT_LEN_MIN : WORDS_LEN_MIN);
+}
+
+static bool has_digit(struct tel_span word)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        if (word.ptr[i] >= '0' && word.ptr[i] <= '9')
+            return true;
+    }
+    return false;
+}
+
+bool words_counts(struct tel_span word)
+{
+    return counts(word.len, has_digit(word));
+}
+
+/* Of the first 16 bytes as two numbers, zero behind the word's end; longer ones by XXH3. */
+static uint64_t hash16(const char *p, size_t len)
+{
+    uint64_t a, b;
+    if (len > 16)
+        return tel_hash64(tel_span_make(p, len), 7);
+    memcpy(&a, p, 8);
+    memcpy(&b, p + 8, 8);
+    if (len < 8) {
+        a = len ? a << (64 - 8 * len) : 0;
+        b = 0;
+    } else if (len < 16) {
+        b = len > 8 ? b << (128 - 8 * len) : 0;
+    }
+    a = (a ^ len) * UINT64_C(0x9e3779b97f4a7c15);
+    a ^= a >> 32;
+    a = (a + b) * UINT64_C(0xbf58476d1ce4e5b9);
+    a ^= a >> 29;
+    a *= UINT64_C(0x94d049bb133111eb);
+    return a ^ a >> 32;
+}
+
+static void add_hash(struct words_writer *w, uint64_t hash)
+{
+    uint64_t *recent = &w->recent[hash % WORDS_RECENT];
+    if (*recent == hash)
+        return;
+    *recent = hash;
+    if (w->budget == 0) {
+        w->incomplete = true;
+        return;
+    }
+    w->budget--;
+    uint64_t bit = UINT64_C(1) << (hash & 63), *word = &w->seen[hash >> 6 & (SEEN_BITS / 64 - 1)];
+    w->seen_count += !(*word & bit);
+    *word |= bit;
+    tel_vec_push(&w->hashes, hash);
+}
+
+void words_add(struct words_writer *w, struct tel_span word)
+{
+    if (counts(word.len, word.len < WORDS_DIGIT_LEN_MIN && has_digit(word)))
+        add_hash(w, hash16(word.ptr, word.len));
+}
+
+static void add_unicode(struct words_writer *w, struct tel_span text)
+{
+    size_t pos = 0;
+    struct tel_span word;
+    while (tel_words_next(text, &pos, &word))
+        words_add(w, word);
+}
+
+void words_add_text(struct words_writer *w, struct tel_span text)
+{
+    const char *s = text.ptr, *end = s + text.len;
+    while (s < end) {
+        const char *start = s;
+        while (s < end && split_is_word[(unsigned char)*s]) {
+            if (*s & 0x80) { /* whether this is a letter takes a longer look */
+                add_unicode(w, tel_span_make(start, (size_t)(end - start)));
+                return;
+            }
+            s++;
+        }
+        if (s > start)
+            words_add(w, tel_span_make(start, (size_t)(s - start)));
+        while (s < end && !split_is_word[(unsigned char)*s])
+            s++;
+    }
+}
+
+static void block_mask(uint64_t hash, uint32_t ret[8])
+{
+    static const uint32_t salt[8] = {0x47b6137bu, 0x44974d91u, 0x8824ad5bu, 0xa2b7289du,
+                                     0x705495c7u, 0x2df1424bu, 0x9efc4947u, 0x5c6bfb31u};
+    for (unsigned i = 0; i < 8; i++)
+        ret[i] = UINT32_C(1) << (salt[i] * (uint32_t)hash >> 27);
+}
+
+static size_t block_of(uint64_t hash, uint32_t blocks)
+{
+    return (size_t)((hash >> 32) * blocks >> 32);
+}
+
+void words_put(struct words_writer *w, struct tel_buf *out)
+{
+    double zeros = (double)(SEEN_BITS - w->seen_count);
+    double distinct = zeros > 1 ? -(double)SEEN_BITS * log(zeros / (double)SEEN_BITS)
+                                : (double)w->hashes.len;
+    if (distinct > (double)w->hashes.len)
+        distinct = (double)w->hashes.len;
+    uint32_t blocks = (uint32_t)(distinct * BITS_PER_WORD / (8 * BLOCK_BYTES)) + 1;
+    if (w->incomplete)
+        blocks = 0;
+    tel_buf_reserve(out, 2 * TEL_VARINT_MAX + blocks * BLOCK_BYTES);
+    out->len += tel_varint_put(out->ptr + out->len, w->incomplete ? FLAG_INCOMPLETE : 0);
+    out->len += tel_varint_put(out->ptr + out->len, blocks);
+    char *at = out->ptr + out->len;
+    memset(at, 0, blocks * BLOCK_BYTES);
+    for (size_t i = 0; i < w->hashes.len && blocks; i++) {
+        char *block = at + block_of(w->hashes.items[i], blocks) * BLOCK_BYTES;
+        uint32_t lanes[8], mask[8];
+        memcpy(lanes, block, BLOCK_BYTES);
+        block_mask(w->hashes.items[i], mask);
+        for (unsigned k = 0; k < 8; k++)
+            lanes[k] |= mask[k];
+        memcpy(block, lanes, BLOCK_BYTES);
+    }
+    out->len += blocks * BLOCK_BYTES;
+}
+
+bool words_filter_open(struct tel_span section, struct words_filter *ret)
+{
+    struct cursor c = cursor_make(section);
+    uint64_t flags = cursor_varint(&c);
+    uint32_t blocks = (uint32_t)cursor_bounded(&c, BLOCKS_MAX);
+    struct tel_span bytes = cursor_bytes(&c, (uint64_t)blocks * BLOCK_BYTES);
+    if (c.bad || flags > FLAG_INCOMPLETE || (blocks == 0) != (flags == FLAG_INCOMPLETE))
+        return false;
+    *ret = (struct words_filter){bytes.ptr, blocks};
+    return true;
+}
+
+bool words_filter_may(const struct words_filter *f, struct tel_span word)
+{
+    if (f->block_count == 0 || !words_counts(word))
+        return true;
+    char padded[16] = {0};
+    const char *p = word.ptr;
+    if (word.len < 16) {
+        memcpy(padded, word.ptr, word.len);
+        p = padded;
+    }
+    uint64_t hash = hash16(p, word.len);
+    uint32_t lanes[8], mask[8], missing = 0;
+    memcpy(lanes, f->blocks + block_of(hash, f->block_count) * BLOCK_BYTES, BLOCK_BYTES);
+    block_mask(hash, mask);
+    for (unsigned k = 0; k < 8; k++)
+        missing |= mask[k] & ~lanes[k];
+    return missing == 0;
+}

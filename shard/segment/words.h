@@ -1,0 +1,60 @@
+/*
+ * The segment's filter: which words stand in holes, in the rest and in attributes. A word that is
+ * not in it, and not in a template's static text, is in no row of that template. Words with a digit
+ * count from seven characters on (shorter numbers are found by scanning), others from two.
+ *
+ * A split-block Bloom filter (Putze, Sanders and Singler 2007, as Apache Parquet lays it out): a
+ * word sets one bit in each of the eight 32-bit lanes of one 32-byte block.
+ *
+ *     section   varint flags   varint blocks   blocks * 32 bytes
+ */
+#ifndef SHARD_SEGMENT_WORDS_H
+#define SHARD_SEGMENT_WORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/vec.h"
+
+#define WORDS_DIGIT_LEN_MIN 7u
+#define WORDS_LEN_MIN       2u
+
+#define WORDS_RECENT 4096u
+
+/* Collects the words of a segment. */
+struct words_writer {
+    TEL_VEC(uint64_t) hashes;
+    uint64_t *seen; /* a bitmap that estimates how many are distinct */
+    uint64_t seen_count;
+    uint64_t recent[WORDS_RECENT]; /* most words recur soon */
+    size_t budget;    /* hashes that may still be added */
+    bool incomplete;  /* the budget ran out: the filter says nothing */
+};
+
+void words_writer_init(struct words_writer *w);
+void words_writer_done(struct words_writer *w);
+void words_writer_reset(struct words_writer *w, size_t budget);
+
+/* Does the filter tell whether this word is there? */
+bool words_counts(struct tel_span word);
+/* A word, if it counts; 16 bytes behind its start must be readable. */
+void words_add(struct words_writer *w, struct tel_span word);
+/* All words of a text, with the same slack behind it. */
+void words_add_text(struct words_writer *w, struct tel_span text);
+
+/* Appends the section. */
+void words_put(struct words_writer *w, struct tel_buf *out);
+
+/* A filter as it is read; all zero: says "maybe" to everything. */
+struct words_filter {
+    const char *blocks;
+    uint32_t block_count;
+};
+
+/* False if the section cannot be read. */
+bool words_filter_open(struct tel_span section, struct words_filter *ret);
+/* May a hole hold the word? */
+bool words_filter_may(const struct words_filter *f, struct tel_span word);
+
+#endif
