@@ -41,8 +41,9 @@ void tel_journal_close(struct tel_journal *journal);
 /* ---- appending: any thread ---------------------------------------------------------------- */
 
 /* Called once per accepted record, on the writer's thread, in the order of appending: TEL_OK and
- * the offset when it is durable; else the record is not in the log. Must not block for long: the
- * next group waits. */
+ * the offset when it is durable; else the record is not in the log (unless the disk also refused to
+ * cut it off and to begin a new segment until the process ended: then it may turn up after that). Must
+ * not block for long: the next group waits. */
 typedef void tel_journal_ack_cb(void *ctx, tel_code code, int64_t offset,
                                 const struct tel_error *err);
 
