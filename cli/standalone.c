@@ -18,9 +18,12 @@
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
 #include "common/net/http/http_server.h"
+#include "common/net/rpc/server.h"
+#include "common/net/rpc/workers.h"
 #include "common/sys/fs.h"
 #include "common/sys/limits.h"
 #include "common/transport/transport_journal.h"
+#include "router/query_service.h"
 #include "router/select.h"
 #include "router/shard_client.h"
 #include "shard/shard.h"
@@ -31,7 +34,8 @@
 #include "common/base/log.h"
 
 #define RETENTION_MIN (UINT64_C(1) << 30)
-#define READY_WAIT_MS 30000
+#define GRPC_WORKERS  16
+#define GRPC_WAITING  1000
 
 #define CONF(...) TEL_CONF_ITEM(struct standalone_config, __VA_ARGS__)
 static const struct tel_conf_item conf_items[] = {
@@ -52,6 +56,10 @@ struct standalone {
     struct select *select;
     struct tel_insert *insert;
     struct tel_http_server *http;
+    struct tel_rpc_workers *workers;
+    struct query_service *service;
+    struct tel_rpc_server *grpc;
+    char grpc_address[320];
     struct sidecar *sidecar;
 };
 
@@ -208,6 +216,25 @@ static tel_code open_http(struct standalone *s, struct tel_error *err)
     return tel_http_server_start(s->http, err);
 }
 
+static tel_code open_grpc(struct standalone *s, struct tel_error *err)
+{
+    const char *listen = s->config->grpc_address, *colon = strrchr(listen, ':');
+    uint16_t port = 0;
+    tel_code rc = tel_rpc_workers_new(GRPC_WORKERS, GRPC_WAITING, &s->workers, err);
+    if (rc != TEL_OK)
+        return rc;
+    s->service = query_service_new(s->router, NULL);
+    struct tel_rpc_server_options o = {.listen = listen, .ctx = s->workers, .dispatch = tel_rpc_workers_dispatch};
+    rc = tel_rpc_server_new(&o, &s->grpc, err);
+    if (rc == TEL_OK)
+        rc = query_service_add(s->service, s->grpc, err);
+    if (rc == TEL_OK)
+        rc = tel_rpc_server_start(s->grpc, &port, err);
+    if (rc == TEL_OK)
+        snprintf(s->grpc_address, sizeof(s->grpc_address), "%.*s:%u", (int)(colon - listen), listen, port);
+    return rc;
+}
+
 static tel_code start_tail(struct standalone *s, struct tel_error *err)
 {
     const struct standalone_config *c = s->config;
@@ -239,6 +266,8 @@ static void drain(struct standalone *s)
     int grace = (int)s->config->stop_grace;
     if (s->http && tel_http_server_drain(s->http, (uint32_t)grace, &err) != TEL_OK)
         tel_log_warn("HTTP", tel_kv_error(&err));
+    if (s->grpc)
+        tel_rpc_server_stop(s->grpc, grace);
     if (s->sidecar && sidecar_stop(s->sidecar, grace, &err) != TEL_OK)
         tel_log_warn("not all that was read is stored; it will be read again", tel_kv_error(&err));
 }
@@ -246,6 +275,9 @@ static void drain(struct standalone *s)
 static void take_down(struct standalone *s)
 {
     tel_http_server_free(s->http);
+    tel_rpc_server_free(s->grpc);
+    tel_rpc_workers_free(s->workers);
+    query_service_free(s->service);
     sidecar_free(s->sidecar);
     tel_insert_free(s->insert);
     select_free(s->select);
@@ -273,6 +305,8 @@ static tel_code start(struct standalone *s, struct tel_error *err)
     if (rc == TEL_OK)
         rc = open_http(s, err);
     if (rc == TEL_OK)
+        rc = open_grpc(s, err);
+    if (rc == TEL_OK)
         rc = start_tail(s, err);
     return rc;
 }
@@ -285,7 +319,7 @@ static tel_code run_standalone(const void *config, struct tel_program_run *run, 
     (void)tel_limits_raise_open_files(65536);
     tel_code rc = start(&s, err);
     if (rc == TEL_OK) {
-        printf("ready http=%s grpc=%s\n", tel_http_server_address(s.http), "none");
+        printf("ready http=%s grpc=%s\n", tel_http_server_address(s.http), s.grpc_address);
         fflush(stdout);
         tel_program_wait(run, on_reload, &s);
         drain(&s);
