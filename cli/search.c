@@ -10,6 +10,9 @@
 #include "common/base/vec.h"
 #include "common/logsql/parser.h"
 
+/* Rows that are held to be sorted. */
+#define KEPT_BYTES_MAX (128u << 20)
+
 static const char usage_search[] =
     "usage: telescope search [OPTION]... QUERY\n"
     "Finds log events. QUERY is LogsQL: words, \"phrases\", field:value, AND OR NOT, {app=\"x\"}, | pipes.\n"
@@ -41,6 +44,7 @@ struct search {
     struct tel_buf form;
     bool keep;              /* hold the rows and sort them by time, so that the newest come last */
     TEL_VEC(char *) kept;
+    size_t kept_bytes;
     uint64_t rows;
     struct tel_buf partial, error;
     bool broken_pipe;
@@ -58,39 +62,6 @@ static bool out_row(struct search *s, struct tel_span row)
     else if (row.len > 0)
         s->rows++;
     return true;
-}
-
-static bool on_line(void *ctx, struct tel_span line)
-{
-    struct search *s = ctx;
-    if (!s->keep || line.len == 0)
-        return out_row(s, line);
-    tel_vec_push(&s->kept, tel_strndup(line));
-    return true;
-}
-
-struct feed {
-    struct search *s;
-    struct cli_lines lines;
-    bool live;
-};
-
-static bool on_data(void *ctx, struct tel_span piece)
-{
-    struct feed *f = ctx;
-    bool more = cli_lines_feed(&f->lines, piece);
-    if (f->live)
-        fflush(f->s->output.out);
-    return more;
-}
-
-static void on_header(void *ctx, struct tel_span name, struct tel_span value)
-{
-    struct feed *f = ctx;
-    if (tel_span_eq_cstr(name, "x-telescope-partial")) {
-        tel_buf_clear(&f->s->partial);
-        tel_buf_add_span(&f->s->partial, value);
-    }
 }
 
 /* "_time" of a row, as the server wrote it: RFC 3339 in UTC, whose order is that of its bytes but for
@@ -142,6 +113,45 @@ static void flush_kept(struct search *s)
         free(s->kept.items[i]);
     }
     tel_vec_free(&s->kept);
+}
+
+static bool on_line(void *ctx, struct tel_span line)
+{
+    struct search *s = ctx;
+    if (!s->keep || line.len == 0)
+        return out_row(s, line);
+    tel_vec_push(&s->kept, tel_strndup(line));
+    s->kept_bytes += line.len;
+    if (s->kept_bytes > KEPT_BYTES_MAX) {
+        cli_complain("too many rows to sort here; the rest comes as it is found. Use -n or '| sort by (_time)'");
+        s->keep = false;
+        flush_kept(s);
+    }
+    return !s->broken_pipe;
+}
+
+struct feed {
+    struct search *s;
+    struct cli_lines lines;
+    bool live;
+};
+
+static bool on_data(void *ctx, struct tel_span piece)
+{
+    struct feed *f = ctx;
+    bool more = cli_lines_feed(&f->lines, piece);
+    if (f->live)
+        fflush(f->s->output.out);
+    return more;
+}
+
+static void on_header(void *ctx, struct tel_span name, struct tel_span value)
+{
+    struct feed *f = ctx;
+    if (tel_span_eq_cstr(name, "x-telescope-partial")) {
+        tel_buf_clear(&f->s->partial);
+        tel_buf_add_span(&f->s->partial, value);
+    }
 }
 
 /* Runs the request and turns its outcome into an exit code. */
@@ -289,7 +299,7 @@ static int command(int argc, char **argv, const char *usage, const char *path, b
         cli_form_add(&s.form, "query", tel_buf_span(&f.query));
         if (limit > 0)
             cli_form_add(&s.form, "limit", tel_span_cstr(f.limit));
-        s.keep = order && limit > 0 && has_no_pipes(text);
+        s.keep = order && has_no_pipes(text);
         code = run(&s, path, live);
     }
     cli_output_done(&s.output);

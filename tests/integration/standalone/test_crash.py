@@ -1,0 +1,87 @@
+"""kill -9 at random moments: what was acknowledged is there exactly once, what a file held too."""
+import random
+import threading
+import time
+
+from standalone import Standalone
+from waiting import poll_until
+
+INSERTERS = 4
+ROUNDS = 6
+
+
+def test_inserts_survive_kill9(procs, bin_dir, tmp_path, seed):
+    rnd = random.Random(seed)
+    s = Standalone(procs, bin_dir, tmp_path / "data").start()
+    lock, stop = threading.Lock(), threading.Event()
+    sent, acked = set(), set()
+
+    def insert(number):
+        mine = random.Random(seed * 100 + number)
+        i = 0
+        while not stop.is_set():
+            ids = [f"id{number}x{i + k}" for k in range(mine.randrange(1, 200))]
+            i += len(ids)
+            with lock:
+                sent.update(ids)
+            if s.insert([{"_msg": f"event {x}", "id": x, "app": f"a{number % 2}"} for x in ids], _stream_fields="app"):
+                with lock:
+                    acked.update(ids)
+            else:
+                stop.wait(0.02)
+
+    threads = [threading.Thread(target=insert, args=(n,)) for n in range(INSERTERS)]
+    for t in threads:
+        t.start()
+    for _ in range(ROUNDS):
+        before = len(acked)
+        poll_until(lambda: len(acked) >= before + rnd.randrange(200, 3000), 30, "progress")
+        s.kill9()
+        s.start()
+    stop.set()
+    for t in threads:
+        t.join()
+    s.wait_count("*", len(acked), seconds=30)
+    found = [r["id"] for r in s.query("* | fields id")]
+    print(f"TEL_SEED={seed}: {len(sent)} sent, {len(acked)} acknowledged, {len(found)} found, {ROUNDS} kills")
+    assert len(found) == len(set(found)), "something is there twice"
+    assert acked <= set(found), f"{len(acked - set(found))} acknowledged events are missing"
+    assert set(found) <= sent
+    s.stop()
+
+
+def test_tailed_files_survive_kill9(procs, bin_dir, tmp_path, seed):
+    rnd = random.Random(seed)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    s = Standalone(procs, bin_dir, tmp_path / "data", tail=[str(logs / "*.log")]).start()
+    total, per_file = 60000, 20000
+    done = threading.Event()
+
+    def write():
+        mine = random.Random(seed)
+        for f in range(total // per_file):
+            with open(logs / f"{f}.log", "w", encoding="ascii", buffering=1) as out:
+                for i in range(per_file):
+                    out.write(f"{f * per_file + i:08d} line of file {f} with some text {mine.randrange(1 << 30)}\n")
+                    if i % 500 == 0:
+                        time.sleep(0.01)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    kills = 0
+    while not done.is_set() or kills < 4:
+        done.wait(rnd.uniform(0.2, 1.5))
+        s.kill9()
+        s.start()
+        kills += 1
+    writer.join()
+    s.wait_count("*", total, seconds=60)
+    found = {}
+    for r in s.query("* | fields _time, _msg, file"):
+        found.setdefault(r["file"], []).append(int(r["_msg"][:8]))
+    numbers = [n for lines in found.values() for n in lines]
+    print(f"TEL_SEED={seed}: {total} lines, {len(numbers)} found, {kills} kills")
+    assert sorted(numbers) == list(range(total))
+    s.stop()
