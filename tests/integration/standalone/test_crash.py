@@ -52,7 +52,7 @@ def test_inserts_survive_kill9(procs, bin_dir, tmp_path, seed):
 
 def test_tailed_files_survive_kill9(procs, bin_dir, tmp_path, seed):
     rnd = random.Random(seed)
-    logs = tmp_path / "logs"
+    logs = tmp_path / "app"
     logs.mkdir()
     s = Standalone(procs, bin_dir, tmp_path / "data", tail=[str(logs / "*.log")]).start()
     total, per_file = 60000, 20000

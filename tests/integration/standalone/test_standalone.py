@@ -39,7 +39,7 @@ def test_command_line(server, tmp_path):
     server.wait_count("*", 11)
     assert server.cli("search", "number", "-o", "raw").splitlines() == [f"event number {i}" for i in range(10)]
     assert server.cli("search", "-n", "2", "-o", "raw", "number").splitlines() == ["event number 8", "event number 9"]
-    text = server.cli("search", "last")
+    text = server.cli("search", "one")
     assert "\x1b" not in text and "\\x1b[31mlast\\x0a one" in text and len(text.splitlines()) == 1
     assert "\x1b[" in server.cli("search", "--color", "always", "number")
     assert json.loads(server.cli("search", "-o", "json", "* | stats count() n")) == {"n": "11"}
@@ -80,10 +80,10 @@ def test_import_resumes(server, tmp_path):
 
 
 def test_tail(procs, bin_dir, tmp_path):
-    (tmp_path / "logs").mkdir()
-    log = tmp_path / "logs/app.log"
+    (tmp_path / "app").mkdir()
+    log = tmp_path / "app/app.log"
     log.write_text("one line\n")
-    s = Standalone(procs, bin_dir, tmp_path / "data", tail=[str(tmp_path / "logs/*.log")]).start()
+    s = Standalone(procs, bin_dir, tmp_path / "data", tail=[str(tmp_path / "app/*.log")]).start()
     s.wait_count("line", 1)
     with open(log, "a", encoding="utf-8") as f:
         f.write("two line\nthree li")
@@ -91,7 +91,7 @@ def test_tail(procs, bin_dir, tmp_path):
         s.wait_count("line", 2)
         f.write("ne\n")
     s.wait_count("line", 3)
-    log.rename(tmp_path / "logs/app.log.1")
+    log.rename(tmp_path / "app/app.log.1")
     log.write_text("four line\n")
     s.wait_count("line", 4)
     s.stop()
@@ -166,10 +166,10 @@ def test_refusals(server, bin_dir, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = run(bin_dir, "standalone", "--data", tmp_path / "file", *free)
     assert done.returncode == 1 and str(tmp_path / "file") in done.stderr
-    done = run(bin_dir, "standalone", "--check", "-o", "http.adress=x", "-o", "queue.bytes=lots", "-o", "http.cert_file=x")
-    assert done.returncode == 2
-    for key in ("http.adress", "queue.bytes", "http.cert_file"):
-        assert key in done.stderr
+    done = run(bin_dir, "standalone", "--check", "-o", "http.adress=x", "-o", "queue.bytes=lots")
+    assert done.returncode == 2 and "http.adress" in done.stderr and "queue.bytes" in done.stderr
+    done = run(bin_dir, "standalone", "--check", "-o", "http.cert_file=x")
+    assert done.returncode == 2 and "http.cert_file" in done.stderr
     done = run(bin_dir, "standalone", "--config", tmp_path / "missing.conf")
     assert done.returncode == 2 and "missing.conf" in done.stderr
     assert run(bin_dir, "nonsense").returncode == 2
