@@ -139,6 +139,8 @@ static tel_code finish(struct tel_fs_fault *fault, bool cut, tel_code rc, struct
 static tel_code file_enter(struct fault_file *self, unsigned op, int *ret_errnum, bool *ret_cut,
                            struct tel_error *err)
 {
+    *ret_errnum = 0;
+    *ret_cut = false;
     if (self->generation != self->fault->generation)
         return power_is_off(err);
     return enter(self->fault, op, self->path, ret_errnum, ret_cut, err);
@@ -332,14 +334,15 @@ static tel_code open_and_track(struct tel_fs_fault *fault, const char *path, uns
         power_created(fault->power, path);
     if (!bytes)
         bytes = power_file_ref(fault->power, path, !exists);
-    struct fault_file *self = tel_calloc(1, sizeof *self + strlen(path) + 1);
+    size_t path_size = strlen(path) + 1;
+    struct fault_file *self = tel_calloc(1, sizeof *self + path_size);
     self->file.ops = &file_ops;
     self->fault = fault;
     self->inner = inner;
     self->bytes = bytes;
     self->generation = fault->generation;
     self->appends = flags & TEL_FS_APPEND;
-    strcpy(self->path, path);
+    memcpy(self->path, path, path_size);
     *ret = &self->file;
     return TEL_OK;
 }

@@ -177,10 +177,11 @@ static tel_code fs_open(struct tel_fs *fs, const char *path, unsigned flags, str
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return tel_error_errno(err, errno, "cannot open %s", path);
-    struct system_file *self = tel_malloc(sizeof *self + strlen(path) + 1);
+    size_t path_size = strlen(path) + 1;
+    struct system_file *self = tel_malloc(sizeof *self + path_size);
     self->file.ops = &file_ops;
     self->fd = fd;
-    strcpy(self->path, path);
+    memcpy(self->path, path, path_size);
     *ret = &self->file;
     return TEL_OK;
 }
