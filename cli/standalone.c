@@ -24,8 +24,10 @@
 #include "common/sys/limits.h"
 #include "common/transport/transport_journal.h"
 #include "router/query_service.h"
+#include "router/router.h"
 #include "router/select.h"
 #include "router/shard_client.h"
+#include "shard/metrics.h"
 #include "shard/shard.h"
 #include "sidecar/insert/insert.h"
 #include "sidecar/sidecar.h"
@@ -336,8 +338,15 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
                          "HTTPS needs http.cert_file and http.key_file, both");
 }
 
+static void write_metrics_doc(struct tel_buf *out)
+{
+    const struct tel_metric_table *const tables[] = {&router_metric_table, &shard_metric_table};
+    tel_metrics_doc_markdown(out, "telescope standalone", tables, TEL_ARRAY_LEN(tables));
+}
+
 int cli_standalone(int argc, char **argv)
 {
+    static const struct tel_program_doc docs[] = {{"metrics", write_metrics_doc}};
     static const struct tel_program_flag flags[] = {
         {"--data", "DIR", "data.dir", "Folder of the data", false},
         {"--http", "HOST:PORT", "http.address", "Where HTTP listens; port 0 takes a free one", false},
@@ -350,6 +359,8 @@ int cli_standalone(int argc, char **argv)
         .table = &standalone_conf_table,
         .flags = flags,
         .flag_count = TEL_ARRAY_LEN(flags),
+        .docs = docs,
+        .doc_count = TEL_ARRAY_LEN(docs),
         .check = check,
         .run = run_standalone,
     };

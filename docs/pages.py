@@ -11,7 +11,9 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = {
+    "telescope-sidecar": ["config", "metrics", "plugins"],
     "telescope-shard": ["config", "metrics"],
+    "telescope standalone": ["config", "metrics"],
 }
 
 
@@ -27,8 +29,7 @@ def pages(bin_dir):
 
 
 def on_disk():
-    return {path.name: path.read_bytes()
-            for prefix in ("config", "metrics") for path in HERE.glob(f"{prefix}-*.md")}
+    return {path.name: path.read_bytes() for path in HERE.glob("*-telescope*.md")}
 
 
 def write(wanted):

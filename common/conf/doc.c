@@ -25,8 +25,9 @@ static void add_type(struct tel_buf *out, const struct tel_conf_item *item)
         return;
     }
     tel_buf_add_span(out, tel_span_cstr(type_names[item->type]));
-    if (item->unit && item->type != TEL_CONF_SECTIONS)
-        tel_buf_printf(out, ", %s", (const char *)item->unit);
+    const char *unit = item->type != TEL_CONF_SECTIONS ? item->unit : NULL;
+    if (unit && *unit)
+        tel_buf_printf(out, ", %s", unit);
 }
 
 static void add_bound(struct tel_buf *out, const struct tel_conf_item *item, double v)
