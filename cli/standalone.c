@@ -27,7 +27,6 @@
 #include "router/router.h"
 #include "router/select.h"
 #include "router/shard_client.h"
-#include "shard/metrics.h"
 #include "shard/shard.h"
 #include "sidecar/insert/insert.h"
 #include "sidecar/sidecar.h"
@@ -51,18 +50,15 @@ struct standalone {
     struct tel_arena arena; /* paths */
     struct tel_fs_lock *lock;
     struct tel_metrics *metrics;
-    struct tel_transport *queue;
+    struct standalone_parts p;
     struct shard_server *shards;
     struct shard_client *client;
     struct router *router;
     struct select *select;
-    struct tel_insert *insert;
-    struct tel_http_server *http;
     struct tel_rpc_workers *workers;
     struct query_service *service;
     struct tel_rpc_server *grpc;
     char grpc_address[320];
-    struct sidecar *sidecar;
 };
 
 static const char *below(struct standalone *s, const char *name)
@@ -91,7 +87,8 @@ static tel_code open_queue(struct standalone *s, struct tel_error *err)
         .partition_bytes = (uint64_t)c->queue_bytes,
         .sync_interval_ms = (uint32_t)c->queue_sync_interval,
     };
-    return tel_transport_journal_new(&o, &s->queue, err);
+    tel_code rc = tel_transport_journal_new(&o, &s->p.queue, err);
+    return rc == TEL_OK ? tel_transport_partitions(s->p.queue, 1000, &s->p.partitions, err) : rc;
 }
 
 /* The budget that is printed at start: what was asked for, or half of what is free. */
@@ -111,10 +108,8 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
 {
     const struct standalone_config *c = s->config;
     uint64_t budget = 0;
-    uint32_t partitions = 0;
+    uint32_t partitions = s->p.partitions;
     tel_code rc = size_budget(s, &budget, err);
-    if (rc == TEL_OK)
-        rc = tel_transport_partitions(s->queue, 1000, &partitions, err);
     if (rc != TEL_OK)
         return rc;
     uint32_t *all = TEL_ARENA_ARRAY(&s->arena, uint32_t, partitions);
@@ -136,20 +131,17 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
     tel_log_info("keeping events", tel_kv_str("up_to", size),
                  c->retention_days ? tel_kv_i64("days", c->retention_days) : tel_kv_str("days", "any"),
                  tel_kv_str("dir", c->data_dir));
-    return shard_server_new(&o, s->queue, &s->shards, err);
+    return shard_server_new(&o, s->p.queue, &s->shards, err);
 }
 
 static tel_code start_router(struct standalone *s, struct tel_error *err)
 {
     const struct standalone_config *c = s->config;
-    uint32_t partitions = 0;
     tel_code rc = standalone_shard_client(s->shards, &s->client, err);
-    if (rc == TEL_OK)
-        rc = tel_transport_partitions(s->queue, 1000, &partitions, err);
     if (rc != TEL_OK)
         return rc;
     struct shard_map *map = shard_map_new(0);
-    for (uint32_t i = 0; i < partitions && rc == TEL_OK; i++)
+    for (uint32_t i = 0; i < s->p.partitions && rc == TEL_OK; i++)
         rc = shard_map_add(map, i, STANDALONE_SHARD, err);
     struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes};
     if (rc == TEL_OK) {
@@ -196,14 +188,14 @@ static tel_code open_http(struct standalone *s, struct tel_error *err)
         .tls_key_file = c->http_key_file[0] ? c->http_key_file : NULL,
     };
     struct tel_insert_options i = {
-        .transport = s->queue,
+        .transport = s->p.queue,
         .dir = below(s, "insert"),
         .body_max = (uint64_t)c->insert_body_max,
         .send_timeout_ms = (uint32_t)c->insert_timeout,
     };
-    tel_code rc = tel_insert_new(&i, &s->insert, err);
+    tel_code rc = tel_insert_new(&i, &s->p.insert, err);
     if (rc == TEL_OK)
-        rc = tel_http_server_new(&h, &s->http, err);
+        rc = tel_http_server_new(&h, &s->p.http, err);
     if (rc != TEL_OK)
         return rc;
     const struct tel_http_route admin[] = {
@@ -212,10 +204,10 @@ static tel_code open_http(struct standalone *s, struct tel_error *err)
         {.methods = "GET", .path = "/readyz", .handler = ready_handler, .ctx = s},
     };
     for (size_t k = 0; k < TEL_ARRAY_LEN(admin); k++)
-        tel_http_server_route(s->http, &admin[k]);
-    select_add_routes(s->select, s->http);
-    tel_insert_routes(s->insert, s->http);
-    return tel_http_server_start(s->http, err);
+        tel_http_server_route(s->p.http, &admin[k]);
+    select_add_routes(s->select, s->p.http);
+    tel_insert_routes(s->p.insert, s->p.http);
+    return tel_http_server_start(s->p.http, err);
 }
 
 static tel_code open_grpc(struct standalone *s, struct tel_error *err)
@@ -246,8 +238,8 @@ static tel_code start_tail(struct standalone *s, struct tel_error *err)
     struct sidecar_tail space;
     sidecar_input_tail(&input, &space, "tail", (const char *const *)c->tail_paths.items, c->tail_paths.len);
     struct sidecar_options o = {.data_dir = below(s, "sidecar"), .inputs = &input, .input_count = 1};
-    tel_code rc = sidecar_new(&o, s->queue, &s->sidecar, err);
-    return rc == TEL_OK ? sidecar_start(s->sidecar, err) : rc;
+    tel_code rc = sidecar_new(&o, s->p.queue, &s->p.sidecar, err);
+    return rc == TEL_OK ? sidecar_start(s->p.sidecar, err) : rc;
 }
 
 /* ---- running ------------------------------------------------------------------------------ */
@@ -257,7 +249,7 @@ static void on_reload(const void *config, struct tel_conf *conf, void *arg)
     (void)config, (void)conf;
     struct standalone *s = arg;
     struct tel_error err;
-    if (tel_http_server_reload(s->http, &err) != TEL_OK)
+    if (tel_http_server_reload(s->p.http, &err) != TEL_OK)
         tel_log_error("the certificate stays as it was", tel_kv_error(&err));
 }
 
@@ -266,22 +258,24 @@ static void drain(struct standalone *s)
 {
     struct tel_error err;
     int grace = (int)s->config->stop_grace;
-    if (s->http && tel_http_server_drain(s->http, (uint32_t)grace, &err) != TEL_OK)
+    if (s->p.http && tel_http_server_drain(s->p.http, (uint32_t)grace, &err) != TEL_OK)
         tel_log_warn("HTTP", tel_kv_error(&err));
     if (s->grpc)
         tel_rpc_server_stop(s->grpc, grace);
-    if (s->sidecar && sidecar_stop(s->sidecar, grace, &err) != TEL_OK)
+    if (s->p.sidecar && sidecar_stop(s->p.sidecar, grace, &err) != TEL_OK)
         tel_log_warn("not all that was read is stored; it will be read again", tel_kv_error(&err));
 }
 
 static void take_down(struct standalone *s)
 {
-    tel_http_server_free(s->http);
+    tel_metrics_off_collect(s->metrics, &s->p);
+    tel_metrics_unregister(s->metrics, &s->p.metrics);
+    tel_http_server_free(s->p.http);
     tel_rpc_server_free(s->grpc);
     tel_rpc_workers_free(s->workers);
     query_service_free(s->service);
-    sidecar_free(s->sidecar);
-    tel_insert_free(s->insert);
+    sidecar_free(s->p.sidecar);
+    tel_insert_free(s->p.insert);
     select_free(s->select);
     router_free(s->router);
     if (s->client)
@@ -289,7 +283,7 @@ static void take_down(struct standalone *s)
     if (s->shards)
         shard_server_stop(s->shards, (uint32_t)s->config->stop_grace);
     shard_server_free(s->shards);
-    tel_transport_free(s->queue);
+    tel_transport_free(s->p.queue);
     tel_metrics_free(s->metrics);
     tel_fs_unlock(s->lock);
     tel_arena_free(&s->arena);
@@ -319,9 +313,11 @@ static tel_code run_standalone(const void *config, struct tel_program_run *run, 
     tel_arena_init(&s.arena, 0);
     s.metrics = tel_metrics_new();
     (void)tel_limits_raise_open_files(65536);
+    tel_metrics_register(s.metrics, &standalone_metric_table, &s.p.metrics, NULL, NULL);
     tel_code rc = start(&s, err);
     if (rc == TEL_OK) {
-        printf("ready http=%s grpc=%s\n", tel_http_server_address(s.http), s.grpc_address);
+        tel_metrics_on_collect(s.metrics, standalone_metrics_collect, &s.p);
+        printf("ready http=%s grpc=%s\n", tel_http_server_address(s.p.http), s.grpc_address);
         fflush(stdout);
         tel_program_wait(run, on_reload, &s);
         drain(&s);
@@ -338,21 +334,15 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
                          "HTTPS needs http.cert_file and http.key_file, both");
 }
 
-static void write_metrics_doc(struct tel_buf *out)
-{
-    const struct tel_metric_table *const tables[] = {&router_metric_table, &shard_metric_table};
-    tel_metrics_doc_markdown(out, "telescope standalone", tables, TEL_ARRAY_LEN(tables));
-}
-
 int cli_standalone(int argc, char **argv)
 {
-    static const struct tel_program_doc docs[] = {{"metrics", write_metrics_doc}};
     static const struct tel_program_flag flags[] = {
         {"--data", "DIR", "data.dir", "Folder of the data", false},
         {"--http", "HOST:PORT", "http.address", "Where HTTP listens; port 0 takes a free one", false},
         {"--grpc", "HOST:PORT", "grpc.address", "Where gRPC listens; port 0 takes a free one", false},
         {"--tail", "GLOB", "tail.paths", "Files to follow; may be given several times", true},
     };
+    static const struct tel_program_doc docs[] = {{"metrics", standalone_metrics_doc}};
     static const struct tel_program program = {
         .name = "telescope standalone",
         .summary = "All of Telescope in one process: logs in by HTTP or from files, queries out.",

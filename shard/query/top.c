@@ -43,7 +43,8 @@ static struct top_row copy_row(struct tel_arena *arena, const struct top_row *ro
 /* Leaves the newest max rows, and moves them if most of the arena is waste. */
 static void prune(struct top *top)
 {
-    qsort(top->rows.items, top->rows.len, sizeof(*top->rows.items), newest_first);
+    if (top->rows.len > 1)
+        qsort(top->rows.items, top->rows.len, sizeof(*top->rows.items), newest_first);
     if (top->rows.len >= top->max) {
         top->rows.len = top->max;
         top->full = true;
