@@ -125,29 +125,46 @@ void partition_set_error(struct partition *p, const char *text)
 
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
-/* Messages are missing. Said at once, and written down with the next commit, before which the resume
- * offset does not pass the gap: a crash meets it again. */
+/*
+ * The log ends before the offset that we want: it came back empty, or lost its tail. What it holds now
+ * may all be new, so it is read from its beginning; what is not new is dropped as a repeat, by the
+ * sources' positions. Watermarks of before must not be taken for ones of now: once what was read is
+ * safe, a new epoch of offsets begins, at once and for good.
+ */
+static bool begin_epoch(struct partition *p, struct store_gap *gap, struct tel_error *err)
+{
+    int64_t low, high;
+    tel_consumer_watermarks(p->consumer, &low, &high);
+    if (low >= 0 && low < gap->to)
+        gap->to = low;
+    if (partition_flush(p, err) != TEL_OK)
+        return false; /* the poll tells of the gap again */
+    p->next = (struct store_position){p->next.epoch + 1, gap->to};
+    return true;
+}
+
+/* Messages are missing. Said at once, and written down with the resume offset that passes the gap: a
+ * crash before that meets it again. */
 static void note_gap(struct partition *p, int64_t to)
 {
     struct store_gap gap = {p->next.epoch, p->next.offset, to, tel_wall_ns(p->options.clock)};
     tel_log_error("messages are missing from the queue", tel_kv_u64("partition", p->options.id),
                   tel_kv_i64("expected", gap.from), tel_kv_i64("found", gap.to));
     struct tel_error err;
-    if (to < gap.from) {
-        /* The log came back empty and counts anew. Watermarks of before must not be taken for ones
-         * of now: a new epoch begins, once what was read is safe. */
-        if (partition_flush(p, &err) != TEL_OK)
-            return; /* the poll tells of the gap again */
-        p->next.epoch++;
+    bool again = to < gap.from;
+    if (again) {
+        if (!begin_epoch(p, &gap, &err))
+            return;
     } else {
         p->counters.gap_messages += (uint64_t)(to - gap.from);
+        p->next.offset = to;
     }
     tel_vec_push(&p->gaps, gap);
-    p->next.offset = to;
     if (p->oldest_ns == 0)
         p->oldest_ns = tel_mono_ns(p->options.clock); /* the gap is to be committed */
-    tel_code rc = tel_consumer_seek(p->consumer, to, &err);
-    if (rc != TEL_OK)
+    if (again)
+        partition_flush(p, NULL);
+    if (tel_consumer_seek(p->consumer, p->next.offset, &err) != TEL_OK)
         partition_set_error(p, err.text);
     partition_seal(p);
 }
@@ -313,6 +330,11 @@ tel_code partition_feed(struct partition *p, const struct tel_message *message,
     if (rc == TEL_OK && partition_flush_due(p, now))
         rc = partition_flush(p, err);
     return rc;
+}
+
+void partition_show(struct partition *p)
+{
+    partition_seal(p);
 }
 
 /* ---- any thread --------------------------------------------------------------------------------- */

@@ -96,6 +96,8 @@ bool partition_view_holds(const struct partition_view *view, const struct chunk_
 /* Takes a message as the owner thread would; flushes when that is due. */
 TEL_MUST_USE tel_code partition_feed(struct partition *partition, const struct tel_message *message,
                                      struct tel_error *err);
+/* Makes what was taken visible. */
+void partition_show(struct partition *partition);
 /* A failure is logged, and tried again by itself when it is due. */
 tel_code partition_flush(struct partition *partition, struct tel_error *err);
 

@@ -184,12 +184,16 @@ static void take_events(struct taking *t, struct source *source)
 static tel_code bury(struct partition *p, const struct tel_message *message,
                      const struct tel_error *why, struct tel_error *err)
 {
+    if (p->options.bury) {
+        tel_code rc = p->options.bury(p->options.bury_ctx, message, why, err);
+        if (rc != TEL_OK)
+            return tel_error_wrap(err, rc, "offset %" PRId64 " cannot be decoded (%s) and not buried",
+                                  message->offset, why->text);
+    }
     p->counters.dead_letters++;
     tel_log_warn("a message cannot be decoded", tel_kv_u64("partition", p->options.id),
                  tel_kv_i64("offset", message->offset), tel_kv_error(why));
-    if (!p->options.bury)
-        return TEL_OK;
-    return p->options.bury(p->options.bury_ctx, message, why, err);
+    return TEL_OK;
 }
 
 tel_code partition_take(struct partition *p, const struct tel_message *message,
