@@ -179,6 +179,11 @@ tel_code tel_parse_args(struct tel_parser *p, struct tel_span **ret, size_t *ret
     return rc;
 }
 
+bool tel_parse_is_number(const struct tel_parser *p)
+{
+    return tel_number_prefix(p->lex.token.text);
+}
+
 tel_code tel_parse_uint(struct tel_parser *p, const char *what, uint64_t *ret)
 {
     size_t at = tel_lexer_offset(&p->lex);

@@ -58,6 +58,8 @@ tel_code tel_parse_field_list(struct tel_parser *p, struct tel_span **ret, size_
 tel_code tel_parse_fields_in_parens(struct tel_parser *p, struct tel_span **ret, size_t *ret_count);
 /* ("a", b, ...) of any strings, after the function's name. */
 tel_code tel_parse_args(struct tel_parser *p, struct tel_span **ret, size_t *ret_count);
+/* Does a number stand here? */
+bool tel_parse_is_number(const struct tel_parser *p);
 tel_code tel_parse_uint(struct tel_parser *p, const char *what, uint64_t *ret);
 tel_code tel_parse_duration(struct tel_parser *p, struct tel_span *ret_text, int64_t *ret_ns);
 

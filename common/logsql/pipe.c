@@ -169,9 +169,13 @@ static tel_code each_leaf(struct tel_query *query, tel_filter_visitor visit, voi
 {
     struct leaf_visit v = {visit, ctx};
     tel_code rc = visit_filter(query->filter, visit, ctx, err);
-    for (size_t i = 0; i < query->pipe_count && rc == TEL_OK; i++)
+    for (size_t i = 0; i < query->pipe_count && rc == TEL_OK; i++) {
+        struct tel_query *inner = tel_pipe_subquery(query->pipes[i]);
         if (query->pipes[i]->ops->filters)
             rc = query->pipes[i]->ops->filters(query->pipes[i], visit_leaves, &v, err);
+        if (inner && rc == TEL_OK)
+            rc = each_leaf(inner, visit, ctx, err);
+    }
     return rc;
 }
 
@@ -261,5 +265,7 @@ bool tel_pipe_single_field(const struct tel_pipe *pipe, struct tel_span *ret)
 {
     if (pipe->ops == &tel_pipe_fields)
         return tel_pipe_fields_single(pipe, ret);
+    if (pipe->ops == &tel_pipe_uniq)
+        return tel_pipe_uniq_single(pipe, ret);
     return false;
 }

@@ -106,26 +106,19 @@ static tel_code parse_by(struct tel_parser *p, struct stats_pipe *s)
     return rc;
 }
 
-static void print_condition(struct tel_buf *out, const struct tel_stats_func *f)
-{
-    if (!f->condition)
-        return;
-    TEL_BUF_ADD_LIT(out, " if (");
-    tel_filter_print(out, f->condition);
-    tel_buf_add_char(out, ')');
-}
-
 void tel_stats_func_print(struct tel_buf *out, const struct tel_stats_func *f)
 {
+    bool first = f->phi_text.len || f->source.len;
     tel_buf_printf(out, "%s(", f->ops->name);
-    if (f->phi_text.len) {
+    if (f->source.len)
+        tel_print_token(out, f->source);
+    else
         tel_buf_add_span(out, f->phi_text);
-        if (!f->all_fields)
-            TEL_BUF_ADD_LIT(out, ", ");
-    }
+    if (first && !f->all_fields)
+        TEL_BUF_ADD_LIT(out, ", ");
     if (!f->all_fields)
         tel_print_fields(out, f->fields, f->field_count);
-    else if (f->ops->update && !f->phi_text.len)
+    else if (!first && !f->ops->no_args)
         tel_buf_add_char(out, '*');
     tel_buf_add_char(out, ')');
     if (f->limit)
@@ -142,6 +135,8 @@ static tel_code parse_func(struct tel_parser *p, struct tel_stats_func *f)
     else
         TEL_TRY(tel_parse_fields_in_parens(p, &f->fields, &f->field_count));
     f->all_fields = f->field_count == 0;
+    if (f->ops->no_args && f->field_count)
+        return tel_parse_expected(p, "no arguments of this function");
     for (size_t i = 0; i < f->field_count; i++)
         f->all_fields = f->all_fields || tel_span_eq_cstr(f->fields[i], "*");
     if (f->all_fields) {
@@ -158,7 +153,7 @@ static tel_code parse_func(struct tel_parser *p, struct tel_stats_func *f)
         return tel_parse_field(p, &f->name);
     struct tel_buf name = {0};
     tel_stats_func_print(&name, f);
-    print_condition(&name, f);
+    tel_print_if(&name, f->condition);
     f->name = tel_arena_copy(p->arena, tel_buf_span(&name));
     tel_buf_free(&name);
     return TEL_OK;
@@ -224,7 +219,7 @@ static void print(const struct tel_pipe *pipe, struct tel_buf *out)
         if (i)
             TEL_BUF_ADD_LIT(out, ", ");
         tel_stats_func_print(out, &s->funcs[i]);
-        print_condition(out, &s->funcs[i]);
+        tel_print_if(out, s->funcs[i].condition);
         TEL_BUF_ADD_LIT(out, " as ");
         tel_print_token(out, s->funcs[i].name);
     }
@@ -242,6 +237,8 @@ static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
             tel_filter_fields(f->condition, fields);
         if (!(f->all_fields && f->ops->needs_nothing))
             tel_fields_add_all(fields, f->fields, f->field_count);
+        if (f->source.len)
+            tel_fields_add(fields, f->source);
     }
 }
 
@@ -513,6 +510,8 @@ static tel_code update_func(struct tel_stage *stage, const struct tel_stats_func
     }
     if (!(f->all_fields && f->ops->needs_nothing))
         resolve_columns(stage, f, block, &b, empty);
+    if (f->source.len)
+        b.source = tel_block_values(block, f->source, &stage->scratch);
     size_t held = 0;
     tel_code rc = charge_held(stage, f, b.groups, b.single, b.rows, true, &held, err);
     if (rc == TEL_OK)

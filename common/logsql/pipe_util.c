@@ -3,6 +3,7 @@
 
 #include "common/logsql/filter.h"
 #include "common/logsql/pipes.h"
+#include "common/logsql/print.h"
 
 tel_code tel_pipe_matching(struct tel_stage *stage, const struct tel_filter *filter,
                            const struct tel_block *block, uint64_t **ret, struct tel_error *err)
@@ -74,6 +75,60 @@ struct tel_span tel_text_take(struct tel_arena *arena, struct tel_buf *buf)
     struct tel_span s = tel_arena_copy(arena, tel_buf_span(buf));
     tel_buf_clear(buf);
     return s;
+}
+
+tel_code tel_pipe_update(struct tel_stage *stage, const struct tel_block *block,
+                         const struct tel_filter *condition, struct tel_span from,
+                         struct tel_span to, tel_update_fn fn, void *ctx, struct tel_error *err)
+{
+    uint64_t *bitmap = NULL;
+    tel_code rc = condition ? tel_pipe_matching(stage, condition, block, &bitmap, err) : TEL_OK;
+    if (rc != TEL_OK)
+        return rc;
+    struct tel_block_edit edit;
+    tel_block_edit_init(&edit, block, &stage->scratch);
+    const struct tel_span *in = tel_block_values(block, from, &stage->scratch);
+    struct tel_span *out = tel_block_edit_values(&edit, to), last = {0}, last_result = {0};
+    struct tel_buf text = {0};
+    bool valid = false;
+    for (size_t i = 0; i < block->rows && rc == TEL_OK; i++) {
+        if (bitmap && !tel_bitmap_get(bitmap, i))
+            continue;
+        struct tel_span v = in ? in[i] : (struct tel_span){"", 0};
+        if (!valid || v.ptr != last.ptr || v.len != last.len) {
+            rc = fn(ctx, v, &text, err);
+            last_result = tel_text_take(&stage->scratch, &text);
+            last = v;
+            valid = true;
+        }
+        out[i] = last_result;
+    }
+    tel_buf_free(&text);
+    if (rc != TEL_OK)
+        return rc;
+    tel_block_edit_set(&edit, to, out);
+    return tel_stage_emit(stage, &edit.block, err);
+}
+
+void tel_print_if(struct tel_buf *out, const struct tel_filter *condition)
+{
+    if (!condition)
+        return;
+    TEL_BUF_ADD_LIT(out, " if (");
+    tel_filter_print(out, condition);
+    tel_buf_add_char(out, ')');
+}
+
+void tel_update_needed(struct tel_fields *fields, const struct tel_filter *condition,
+                       struct tel_span from, struct tel_span to)
+{
+    if (!tel_fields_has(fields, to))
+        return;
+    if (!condition)
+        tel_fields_remove(fields, to);
+    else
+        tel_filter_fields(condition, fields);
+    tel_fields_add(fields, from);
 }
 
 /* ---- keeping rows -------------------------------------------------------------------------------- */

@@ -38,6 +38,20 @@ struct tel_span *tel_block_edit_values(struct tel_block_edit *edit, struct tel_s
 /* Text made piece by piece in an arena: begin, write into the buffer, end gives the span. */
 struct tel_span tel_text_take(struct tel_arena *arena, struct tel_buf *buf);
 
+/* to[row] = fn(from[row]) for the rows that meet the condition (NULL: all); others keep what `to` had.
+ * fn writes to out, which is empty. Equal spans in a row are done once. */
+typedef tel_code (*tel_update_fn)(void *ctx, struct tel_span value, struct tel_buf *out,
+                                  struct tel_error *err);
+TEL_MUST_USE tel_code tel_pipe_update(struct tel_stage *stage, const struct tel_block *block,
+                                      const struct tel_filter *condition, struct tel_span from,
+                                      struct tel_span to, tel_update_fn fn, void *ctx,
+                                      struct tel_error *err);
+/* ` if (<filter>)`, or nothing. */
+void tel_print_if(struct tel_buf *out, const struct tel_filter *condition);
+/* What such a pipe needs: `to` no more, unless some rows keep it; `from` and the condition. */
+void tel_update_needed(struct tel_fields *fields, const struct tel_filter *condition,
+                       struct tel_span from, struct tel_span to);
+
 /* Rows that a pipe keeps, with blocks of different columns among them. */
 struct tel_row_schema {
     struct tel_row_schema *next;

@@ -2,6 +2,7 @@
 #ifndef TEL_LOGSQL_PIPES_H
 #define TEL_LOGSQL_PIPES_H
 
+#include "common/base/buf.h"
 #include "common/logsql/pipe.h"
 
 #define TEL_PIPE(symbol, where, names) extern const struct tel_pipe_ops tel_pipe_##symbol;
@@ -12,5 +13,10 @@
 uint64_t tel_pipe_limit_count(const struct tel_pipe *pipe);
 /* The one field that a pipe of that kind leaves (tel_pipe_single_field). */
 bool tel_pipe_fields_single(const struct tel_pipe *pipe, struct tel_span *ret);
+/* The query inside join and union; NULL for other pipes. */
+struct tel_query *tel_pipe_subquery(const struct tel_pipe *pipe);
+bool tel_pipe_uniq_single(const struct tel_pipe *pipe, struct tel_span *ret);
+/* What collapse_nums prettify makes of a text, for pipes that group by it. */
+void tel_collapse_nums(struct tel_span text, struct tel_buf *out);
 
 #endif

@@ -22,6 +22,7 @@ struct tel_stats_func {
     uint64_t limit;    /* limit N behind the arguments; 0: none */
     double phi;        /* quantile */
     struct tel_span phi_text;
+    struct tel_span source;       /* row_min, row_max: the field that is compared */
     struct tel_filter *condition; /* if (...); NULL: none */
     struct tel_span name;         /* of the result */
     size_t offset;                /* of its state in a group */
@@ -40,6 +41,7 @@ struct tel_stats_batch {
     const struct tel_span *names;
     const struct tel_span *const *columns;
     size_t column_count;
+    const struct tel_span *source; /* values of func->source */
 };
 
 /* The state of a row, or NULL. */
@@ -55,6 +57,7 @@ struct tel_stats_ops {
     size_t state_size;
     bool has_limit;     /* takes `limit N` */
     bool needs_nothing; /* looks at no columns if none are named */
+    bool no_args;       /* takes none, and prints none */
     /* Instead of the usual list of fields; NULL: that. Behind the name. */
     tel_code (*parse)(struct tel_parser *p, struct tel_stats_func *f);
     /* Zeroed memory is the empty state unless init says more. */
@@ -76,6 +79,8 @@ double tel_stats_rate_seconds(const struct tel_stage *stage);
 
 /* The i-th field that a stats pipe groups by; false if it has fewer, or is no stats pipe. */
 bool tel_stats_by_field(const struct tel_pipe *pipe, size_t i, struct tel_span *ret);
+/* A row of a batch as a JSON object of its non-empty fields (stats_values.c). */
+void tel_stats_print_row(const struct tel_stats_batch *b, size_t row, struct tel_buf *out);
 
 const struct tel_stats_ops *tel_stats_find(struct tel_span name);
 void tel_stats_func_print(struct tel_buf *out, const struct tel_stats_func *f);

@@ -2,6 +2,7 @@
  * in which all of them are. */
 #include "common/base/buf.h"
 #include "common/base/varint.h"
+#include "common/logsql/number.h"
 #include "common/logsql/stats.h"
 
 static tel_code update(const struct tel_stats_func *f, const struct tel_stats_batch *b,
@@ -26,6 +27,21 @@ static tel_code update(const struct tel_stats_func *f, const struct tel_stats_ba
                 break;
             }
         }
+    }
+    return TEL_OK;
+}
+
+static tel_code update_empty(const struct tel_stats_func *f, const struct tel_stats_batch *b,
+                             struct tel_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < b->rows; i++) {
+        uint64_t *state = tel_stats_state(b, f, i);
+        bool empty = true;
+        for (size_t c = 0; state && c < b->column_count && empty; c++)
+            empty = b->columns[c][i].len == 0;
+        if (state && empty)
+            ++*state;
     }
     return TEL_OK;
 }
@@ -63,3 +79,28 @@ const struct tel_stats_ops tel_stats_count = {.name = "count",
                                               .save = save,
                                               .merge = merge,
                                               .result = result};
+const struct tel_stats_ops tel_stats_count_empty = {.name = "count_empty",
+                                                    .state_size = sizeof(uint64_t),
+                                                    .update = update_empty,
+                                                    .save = save,
+                                                    .merge = merge,
+                                                    .result = result};
+
+/* ---- rate(): rows per second ------------------------------------------------------------------------- */
+
+static void result_rate(const struct tel_stats_func *f, const void *state,
+                        const struct tel_stage *stage, struct tel_buf *out)
+{
+    double seconds = tel_stats_rate_seconds(stage), n = (double)*(const uint64_t *)state;
+    (void)f;
+    tel_number_print(out, seconds > 0 ? n / seconds : n);
+}
+
+const struct tel_stats_ops tel_stats_rate = {.name = "rate",
+                                             .state_size = sizeof(uint64_t),
+                                             .needs_nothing = true,
+                                             .no_args = true,
+                                             .update = update,
+                                             .save = save,
+                                             .merge = merge,
+                                             .result = result_rate};

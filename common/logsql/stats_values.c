@@ -1,0 +1,191 @@
+/*
+ * Functions that keep values: values and json_values give them as a JSON array, quantile and median
+ * pick one. All are exact; what they keep counts against the query's memory.
+ */
+#include <stdlib.h>
+
+#include "common/base/mem.h"
+#include "common/base/varint.h"
+#include "common/logsql/number.h"
+#include "common/logsql/order.h"
+#include "common/logsql/parse.h"
+#include "common/logsql/pipe_util.h"
+#include "common/logsql/stats.h"
+#include "common/logsql/strset.h"
+
+struct kept {
+    struct tel_buf list;
+    size_t len;
+};
+
+static tel_code update(const struct tel_stats_func *f, const struct tel_stats_batch *b,
+                       struct tel_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < b->rows; i++) {
+        struct kept *k = tel_stats_state(b, f, i);
+        for (size_t c = 0; k && c < b->column_count; c++) {
+            if (f->limit && k->len >= f->limit)
+                break;
+            tel_strlist_add(&k->list, b->columns[c][i]);
+            k->len++;
+        }
+    }
+    return TEL_OK;
+}
+
+/* A row's fields as a JSON object. */
+void tel_stats_print_row(const struct tel_stats_batch *b, size_t row, struct tel_buf *out)
+{
+    size_t start = out->len;
+    for (size_t c = 0; c < b->column_count; c++) {
+        if (b->columns[c][row].len == 0)
+            continue;
+        tel_buf_add_char(out, out->len == start ? '{' : ',');
+        tel_buf_add_json(out, b->names[c]);
+        tel_buf_add_char(out, ':');
+        tel_buf_add_json(out, b->columns[c][row]);
+    }
+    if (out->len == start)
+        tel_buf_add_char(out, '{');
+    tel_buf_add_char(out, '}');
+}
+
+static tel_code update_rows(const struct tel_stats_func *f, const struct tel_stats_batch *b,
+                            struct tel_error *err)
+{
+    struct tel_buf row = {0};
+    (void)err;
+    for (size_t i = 0; i < b->rows; i++) {
+        struct kept *k = tel_stats_state(b, f, i);
+        if (!k || (f->limit && k->len >= f->limit))
+            continue;
+        tel_buf_clear(&row);
+        tel_stats_print_row(b, i, &row);
+        tel_strlist_add(&k->list, tel_buf_span(&row));
+        k->len++;
+    }
+    tel_buf_free(&row);
+    return TEL_OK;
+}
+
+static void save(const struct tel_stats_func *f, const void *state, struct tel_buf *out)
+{
+    (void)f;
+    tel_buf_add_span(out, tel_buf_span(&((const struct kept *)state)->list));
+}
+
+static bool merge(const struct tel_stats_func *f, void *state, struct tel_span bytes)
+{
+    struct kept *k = state;
+    struct tel_span s;
+    size_t pos = 0, count;
+    if (!tel_strlist_valid(bytes, &count))
+        return false;
+    while ((!f->limit || k->len < f->limit) && tel_strlist_next(bytes, &pos, &s)) {
+        tel_strlist_add(&k->list, s);
+        k->len++;
+    }
+    return true;
+}
+
+static void drop(void *state)
+{
+    tel_buf_free(&((struct kept *)state)->list);
+}
+
+static size_t held(const void *state)
+{
+    return ((const struct kept *)state)->list.cap;
+}
+
+static void array(const struct kept *k, bool json, struct tel_buf *out)
+{
+    struct tel_span s;
+    size_t pos = 0;
+    tel_buf_add_char(out, '[');
+    for (size_t i = 0; tel_strlist_next(tel_buf_span(&k->list), &pos, &s); i++) {
+        if (i)
+            tel_buf_add_char(out, ',');
+        if (json)
+            tel_buf_add_span(out, s);
+        else
+            tel_buf_add_json(out, s);
+    }
+    tel_buf_add_char(out, ']');
+}
+
+static void result_values(const struct tel_stats_func *f, const void *state,
+                          const struct tel_stage *stage, struct tel_buf *out)
+{
+    (void)f;
+    (void)stage;
+    array(state, false, out);
+}
+
+static void result_rows(const struct tel_stats_func *f, const void *state,
+                        const struct tel_stage *stage, struct tel_buf *out)
+{
+    (void)f;
+    (void)stage;
+    array(state, true, out);
+}
+
+#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn)                                  \
+    {.name = fn_name,                                                                              \
+     .state_size = sizeof(struct kept),                                                            \
+     .has_limit = limits,                                                                          \
+     .parse = parse_fn,                                                                            \
+     .update = update_fn,                                                                          \
+     .save = save,                                                                                 \
+     .merge = merge,                                                                               \
+     .result = result_fn,                                                                          \
+     .drop = drop,                                                                                 \
+     .held = held}
+
+const struct tel_stats_ops tel_stats_values = KEPT_OPS("values", true, update, result_values, NULL);
+const struct tel_stats_ops tel_stats_json_values =
+    KEPT_OPS("json_values", true, update_rows, result_rows, NULL);
+
+/* ---- quantile and median ------------------------------------------------------------------------------ */
+
+static tel_code parse_quantile(struct tel_parser *p, struct tel_stats_func *f)
+{
+    struct tel_span *args;
+    size_t count, at = tel_lexer_offset(&p->lex);
+    TEL_TRY(tel_parse_fields_in_parens(p, &args, &count));
+    if (count == 0 || !tel_number_decimal(args[0], &f->phi) || f->phi < 0 || f->phi > 1)
+        return tel_parse_fail(p, at, "expected a number between 0 and 1 as the first argument of quantile");
+    f->phi_text = args[0];
+    f->fields = args + 1;
+    f->field_count = count - 1;
+    return TEL_OK;
+}
+
+static int by_order(const void *a, const void *b)
+{
+    return tel_order_cmp(a, b);
+}
+
+static void result_quantile(const struct tel_stats_func *f, const void *state,
+                            const struct tel_stage *stage, struct tel_buf *out)
+{
+    const struct kept *k = state;
+    double phi = f->ops == &tel_stats_median ? 0.5 : f->phi;
+    struct tel_span s;
+    size_t pos = 0, n = 0;
+    (void)stage;
+    if (k->len == 0)
+        return;
+    struct tel_order_key *keys = tel_malloc(k->len * sizeof *keys);
+    while (n < k->len && tel_strlist_next(tel_buf_span(&k->list), &pos, &s))
+        keys[n++] = tel_order_key_any(s);
+    qsort(keys, n, sizeof *keys, by_order);
+    size_t i = (size_t)(phi * (double)n);
+    tel_buf_add_span(out, keys[TEL_MIN(i, n - 1)].text);
+    free(keys);
+}
+
+const struct tel_stats_ops tel_stats_quantile =
+    KEPT_OPS("quantile", false, update, result_quantile, parse_quantile);
+const struct tel_stats_ops tel_stats_median = KEPT_OPS("median", false, update, result_quantile, NULL);
