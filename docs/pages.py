@@ -12,6 +12,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = {
     "telescope-sidecar": ["config", "metrics", "plugins"],
+    "telescope-router": ["config", "metrics"],
     "telescope-shard": ["config", "metrics"],
     "telescope standalone": ["config", "metrics"],
 }

@@ -92,14 +92,14 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
     else if (mistakes->count == 0)
         shard_map_unref(map);
     if (!c->http_cert_file[0] != !c->http_key_file[0])
-        tel_conf_mistake(mistakes, conf->root, "http.cert_file",
+        tel_conf_mistake(mistakes, conf->root, "http.tls.cert_file",
                          "a certificate needs its key, and a key its certificate");
     if (!c->grpc_cert_file[0] != !c->grpc_key_file[0])
-        tel_conf_mistake(mistakes, conf->root, "grpc.cert_file",
+        tel_conf_mistake(mistakes, conf->root, "grpc.tls.cert_file",
                          "a certificate needs its key, and a key its certificate");
     if (c->grpc_ca_file[0] && !c->grpc_cert_file[0])
-        tel_conf_mistake(mistakes, conf->root, "grpc.ca_file",
-                         "clients can be asked for certificates only with TLS (grpc.cert_file)");
+        tel_conf_mistake(mistakes, conf->root, "grpc.tls.ca_file",
+                         "clients can be asked for certificates only with TLS (grpc.tls.cert_file)");
 }
 
 /* ---- admin ----------------------------------------------------------------------------------- */

@@ -211,8 +211,8 @@ static search_end *make_end(const struct memory_shard *s, const request *req)
         p->partition = req->partitions[i];
         p->watermark = p->high = 1000;
         p->lag_ms = s->lag_ms;
-        bool first = p->partition == s->partitions[0];
-        p->missing = tel_strdup(first && s->missing ? s->missing : "");
+        const char *missing = s->missing;
+        p->missing = tel_strdup(p->partition == s->partitions[0] && missing ? missing : "");
         end->partitions[i] = p;
     }
     return end;
@@ -257,7 +257,8 @@ static tel_code shard_status(void *ctx, const Telescope__Shard__V1__StatusReques
         p->state->partition = s->partitions[i];
         p->state->lag_ms = s->lag_ms;
         p->state->missing = tel_strdup("");
-        p->error = tel_strdup(i == 0 && s->missing ? s->missing : "");
+        const char *missing = s->missing;
+        p->error = tel_strdup(i == 0 && missing ? missing : "");
         p->events = 7;
         res->partitions[i] = p;
     }

@@ -24,15 +24,16 @@ struct memory_shard {
     uint32_t partitions[64];
     size_t partition_count;
 
-    bool refuse;               /* UNAVAILABLE at once */
-    bool hang;                 /* say nothing until cancelled */
-    int fail_after;            /* end with an error behind so many batches; 0: never */
-    int stall_after;           /* say nothing more behind so many batches; 0: never */
-    tel_code fail_code;        /* 0: UNAVAILABLE */
-    const char *missing;       /* said of the first partition */
-    bool no_end;               /* end without a word about partitions */
-    uint32_t lag_ms;
-    size_t batch_rows;         /* 0: 100 */
+    /* Tests change these while searches run. */
+    _Atomic bool refuse;       /* UNAVAILABLE at once */
+    _Atomic bool hang;                 /* say nothing until cancelled */
+    _Atomic int fail_after;            /* end with an error behind so many batches; 0: never */
+    _Atomic int stall_after;           /* say nothing more behind so many batches; 0: never */
+    _Atomic tel_code fail_code;        /* 0: UNAVAILABLE */
+    const char *_Atomic missing;       /* said of the first partition */
+    _Atomic bool no_end;               /* end without a word about partitions */
+    _Atomic uint32_t lag_ms;
+    _Atomic size_t batch_rows;        /* 0: 100 */
     _Atomic int searches, cancelled, rows_sent;
 };
 

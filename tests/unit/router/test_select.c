@@ -1,0 +1,319 @@
+/*
+ * The HTTP face over a real socket and servers in memory: arguments, answers, errors and how they are
+ * told, partial answers, streams that break off, the page.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "router/select.h"
+#include "tests/unit/http/http_raw.h"
+#include "tests/unit/router/memory_shard.h"
+
+#define EVENTS 2000u
+
+static struct memory_event *events;
+
+struct fixture {
+    struct memory_cluster cluster;
+    struct select *select;
+    struct tel_http_server *http;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    const char *holdings[] = {"0,1", "2,3", "4,5,6,7", NULL};
+    struct tel_error err;
+    memory_cluster_start(&f->cluster, events, EVENTS, holdings, NULL);
+    f->select = select_new(f->cluster.router, NULL);
+    if (tel_http_server_new(&(struct tel_http_server_options){.address = "127.0.0.1:0"}, &f->http,
+                            &err) != TEL_OK)
+        return -1;
+    select_add_routes(f->select, f->http);
+    if (tel_http_server_start(f->http, &err) != TEL_OK)
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    tel_http_server_free(f->http);
+    select_free(f->select);
+    memory_cluster_stop(&f->cluster);
+    free(f);
+    return 0;
+}
+
+/* GET path, with headers ("Name: value\r\n"); freed by the caller. */
+static char *get(struct fixture *f, const char *path, const char *headers)
+{
+    char request[4096];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n%s", path, headers);
+    return raw_ask(tel_http_server_address(f->http), request, NULL, 0);
+}
+
+static void expect(struct fixture *f, const char *path, const char *headers, int status,
+                   const char *part)
+{
+    char *answer = get(f, path, headers);
+    if (raw_status(answer) != status || (part && !strstr(answer, part)))
+        fail_msg("%s: expected %d and %s in: %s", path, status, part ? part : "anything", answer);
+    free(answer);
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, part)); p += strlen(part))
+        n++;
+    return n;
+}
+
+static void test_rows(void **state)
+{
+    struct fixture *f = *state;
+    char *answer = get(f, "/select/logsql/query?query=error&limit=5", "");
+    assert_int_equal(raw_status(answer), 200);
+    assert_int_equal(count_of(answer, "{\"_time\":\"1970-01-12T"), 5);
+    assert_int_equal(count_of(answer, "\"_msg\":\"error while reading\""), 5);
+    assert_non_null(strstr(answer, "\"_stream\":\"{app=\\\""));
+    assert_non_null(strstr(answer, "X-Telescope-Lag-Ms: 0"));
+    assert_null(strstr(answer, "X-Telescope-Partial"));
+    /* in order: times never go back */
+    char last[40] = "";
+    for (const char *p = answer; (p = strstr(p, "{\"_time\":\"")); p++) {
+        assert_true(strncmp(last, p + 10, 20) <= 0);
+        snprintf(last, sizeof(last), "%.20s", p + 10);
+    }
+    free(answer);
+    answer = get(f, "/select/logsql/query?query=*%20%7C%20fields%20app", "");
+    assert_int_equal(count_of(answer, "\"app\":"), EVENTS);
+    assert_null(strstr(answer, "_time"));
+    free(answer);
+    answer = get(f, "/select/logsql/query?query=nosuchword", "");
+    assert_int_equal(raw_status(answer), 200);
+    assert_null(strstr(answer, "{"));
+    free(answer);
+    expect(f, "/select/logsql/query?query=*%20%7C%20stats%20count()%20n", "", 200, "{\"n\":\"2000\"}");
+}
+
+static void test_form(void **state)
+{
+    struct fixture *f = *state;
+    const char *body = "query=error+%7C+stats+by+%28app%29+count%28%29+n&limit=2";
+    const char *request = "POST /select/logsql/query HTTP/1.1\r\n"
+                          "Content-Type: application/x-www-form-urlencoded\r\n";
+    char *answer = raw_ask(tel_http_server_address(f->http), request, body, strlen(body));
+    assert_int_equal(raw_status(answer), 200);
+    assert_int_equal(count_of(answer, "\"app\":"), 2);
+    free(answer);
+}
+
+static void test_bad_arguments(void **state)
+{
+    struct fixture *f = *state;
+#define Q "/select/logsql/query"
+    expect(f, Q, "", 400, "\"query\" is missing");
+    expect(f, Q "?query=error%20(", "", 400, "column ");
+    expect(f, Q "?query=*&limit=many", "", 400, "limit=many");
+    expect(f, Q "?query=*&limit=99999999999", "", 400, "limit and offset");
+    expect(f, Q "?query=*&start=yesterdayish", "", 400, "start=yesterdayish");
+    expect(f, Q "?query=*&start=%00%1b%5b31m", "", 400, "\\x1b");
+    expect(f, Q "?query=*", "X-Scope-OrgID: a b\r\n", 400, "X-Scope-OrgID");
+    expect(f, Q "?query=*&limit=1", "X-Scope-OrgID: team-a.b_1\r\n", 200, "_msg");
+    expect(f, Q "?query=*", "AccountID: x\r\n", 400, "AccountID");
+    expect(f, Q "?query=*", "AccountID: 4294967296\r\n", 400, "AccountID");
+    expect(f, Q "?query=*&limit=1", "AccountID: 3\r\nProjectID: 4\r\n", 200, "_msg");
+    expect(f, Q "?query=*&limit=1&timeout=x", "", 200, "_msg");
+    expect(f, "/select/logsql/hits?query=*&step=day", "", 400, "step=day");
+    expect(f, "/select/logsql/hits?query=*&step=0", "", 400, "above zero");
+    expect(f, "/select/logsql/stats_query?query=*", "", 422, "no stats pipe");
+    expect(f, "/select/logsql/field_values?query=*", "", 400, "\"field\" is missing");
+    expect(f, "/select/logsql/tail?query=*%20%7C%20limit%205", "", 400, "tail takes no pipes");
+    expect(f, "/select/logsql/nothing", "", 404, NULL);
+}
+
+static void test_time_bounds(void **state)
+{
+    struct fixture *f = *state;
+    /* 1000000 is 1970-01-12T13:46:40Z */
+    char *answer = get(f, Q "?query=*&start=1970-01-12T13:46:40Z&end=1970-01-12T13:46:50Z", "");
+    size_t want = 0;
+    for (size_t i = 0; i < EVENTS; i++)
+        want += events[i].key.time_ns < 1000010 * TEL_NS_PER_S;
+    assert_true(want > 0);
+    assert_int_equal(count_of(answer, "\"_msg\""), want);
+    free(answer);
+    answer = get(f, Q "?query=*&end=1000010", "");
+    assert_int_equal(count_of(answer, "\"_msg\""), want);
+    free(answer);
+}
+
+static void test_partial(void **state)
+{
+    struct fixture *f = *state;
+    f->cluster.shards[1].refuse = true;
+    expect(f, Q "?query=*&limit=1", "", 200,
+           "X-Telescope-Partial: partition 2,3: b:1: refused\r\n");
+    expect(f, Q "?query=*%20%7C%20stats%20count()%20n", "", 200, "X-Telescope-Partial: partition 2,3");
+    expect(f, "/select/logsql/hits?query=*", "", 200, "X-Telescope-Partial: partition 2,3");
+    expect(f, Q "?query=*&limit=1&allow_partial_response=0", "", 503, "partition 2,3: b:1: refused");
+    f->cluster.shards[0].refuse = f->cluster.shards[2].refuse = true;
+    expect(f, Q "?query=*&limit=1", "", 503, "no shard answered");
+    for (size_t i = 0; i < 3; i++) {
+        f->cluster.shards[i].refuse = false;
+        f->cluster.shards[i].hang = true;
+    }
+    expect(f, Q "?query=*&limit=1&timeout=200ms", "", 504, "no shard answered");
+}
+
+/* Does the body end as chunked bodies do? */
+static bool ends_well(const char *answer)
+{
+    size_t len = strlen(answer);
+    return strstr(answer, "Content-Length") || (len > 5 && strcmp(answer + len - 5, "0\r\n\r\n") == 0);
+}
+
+/* Rows are on their way when a server breaks: a line that says so, and no clean end. */
+static void test_breaks_off(void **state)
+{
+    (void)state;
+    struct memory_event *many = memory_events(60000, 2, 1);
+    struct fixture f = {0};
+    const char *holdings[] = {"0", "1", NULL};
+    struct tel_error err;
+    memory_cluster_start(&f.cluster, many, 60000, holdings, NULL);
+    f.cluster.shards[0].batch_rows = 1000;
+    f.cluster.shards[1].batch_rows = 1000;
+    f.select = select_new(f.cluster.router, NULL);
+    assert_int_equal(tel_http_server_new(
+                         &(struct tel_http_server_options){.address = "127.0.0.1:0"}, &f.http, &err),
+                     TEL_OK);
+    select_add_routes(f.select, f.http);
+    assert_int_equal(tel_http_server_start(f.http, &err), TEL_OK);
+    char *answer = get(&f, Q "?query=*", "");
+    assert_int_equal(raw_status(answer), 200);
+    assert_int_equal(count_of(answer, "\"_msg\":"), 60000);
+    assert_true(ends_well(answer));
+    free(answer);
+    f.cluster.shards[0].fail_after = 27;
+    answer = get(&f, Q "?query=*", "");
+    assert_int_equal(raw_status(answer), 200);
+    assert_non_null(strstr(answer, "{\"_error\":\"partial answer: partition 0: a:1: broke down\"}"));
+    assert_false(ends_well(answer));
+    free(answer);
+    tel_http_server_free(f.http);
+    select_free(f.select);
+    memory_cluster_stop(&f.cluster);
+    free(many);
+}
+
+static void test_hits(void **state)
+{
+    struct fixture *f = *state;
+    char *answer = get(f, "/select/logsql/hits?query=*&step=1d", "");
+    assert_int_equal(raw_status(answer), 200);
+    assert_non_null(strstr(answer, "{\"hits\":[{\"fields\":{},\"timestamps\":[\"1970-01-12T00:00:00Z\"],"
+                                   "\"values\":[2000],\"total\":2000}]}"));
+    free(answer);
+    answer = get(f, "/select/logsql/hits?query=error&step=1m&field=app&field=host", "");
+    assert_int_equal(count_of(answer, "\"fields\":{\"app\":\""), 12);
+    free(answer);
+    answer = get(f, "/select/logsql/hits?query=*&step=1d&field=app&fields_limit=1", "");
+    assert_int_equal(count_of(answer, "\"fields\":{\"app\":\""), 1);
+    assert_int_equal(count_of(answer, "\"fields\":{},"), 1);
+    free(answer);
+    /* hits of a query that gathers are those of its filter */
+    expect(f, "/select/logsql/hits?query=*%20%7C%20stats%20count()&step=1d", "", 200, "\"total\":2000");
+}
+
+static void test_stats_as_prometheus(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, "/select/logsql/stats_query?query=*%20%7C%20stats%20count()%20n&time=1000", "", 200,
+           "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":"
+           "{\"__name__\":\"n\"},\"value\":[1000,\"2000\"]}]}}");
+    char *answer = get(f, "/select/logsql/stats_query?query=*%20%7C%20stats%20by%20(app)%20count()%20n", "");
+    assert_int_equal(count_of(answer, "{\"__name__\":\"n\",\"app\":\""), 4);
+    free(answer);
+    answer = get(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20by%20(app)%20count()%20n", "");
+    assert_int_equal(count_of(answer, "\"metric\":{\"__name__\":\"n\",\"app\":\""), 4);
+    assert_int_equal(count_of(answer, "\"values\":[[950400,\""), 4);
+    assert_non_null(strstr(answer, "\"resultType\":\"matrix\""));
+    free(answer);
+    expect(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20count()%20n", "", 200,
+           "{\"metric\":{\"__name__\":\"n\"},\"values\":[[950400,\"2000\"]]}");
+}
+
+static void test_values(void **state)
+{
+    struct fixture *f = *state;
+    char *answer = get(f, "/select/logsql/streams?query=*", "");
+    assert_int_equal(count_of(answer, "{\"value\":\"{app="), 12);
+    free(answer);
+    answer = get(f, "/select/logsql/streams?query=*&limit=3", "");
+    assert_int_equal(count_of(answer, "{\"value\":\"{app="), 3);
+    free(answer);
+    expect(f, "/select/logsql/stream_field_names?query=*", "", 200,
+           "{\"values\":[{\"value\":\"app\",\"hits\":2000},{\"value\":\"host\",\"hits\":2000}]}");
+    answer = get(f, "/select/logsql/stream_field_values?query=*&field=host", "");
+    assert_int_equal(count_of(answer, "{\"value\":\"h"), 3);
+    free(answer);
+    answer = get(f, "/select/logsql/field_values?query=*&field=app", "");
+    assert_int_equal(count_of(answer, "{\"value\":\""), 4);
+    free(answer);
+}
+
+static void test_status_and_page(void **state)
+{
+    struct fixture *f = *state;
+    f->cluster.shards[1].refuse = true;
+    char *answer = get(f, "/select/status", "");
+    assert_int_equal(count_of(answer, "\"state\":\"ready\""), 6);
+    assert_int_equal(count_of(answer, "\"state\":\"unreachable\",\"error\":\"b:1: refused\""), 2);
+    free(answer);
+    expect(f, "/", "", 200, "Content-Security-Policy: default-src 'none';");
+    expect(f, "/", "", 200, "<!doctype html>");
+    expect(f, "/page.js", "", 200, "text/javascript");
+    expect(f, "/page.css", "", 200, "text/css");
+}
+
+static int make_events(void **state)
+{
+    (void)state;
+    events = memory_events(EVENTS, 8, 42);
+    return 0;
+}
+
+static int free_events(void **state)
+{
+    (void)state;
+    free(events);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_form, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_time_bounds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partial, setup, teardown),
+        cmocka_unit_test(test_breaks_off),
+        cmocka_unit_test_setup_teardown(test_hits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stats_as_prometheus, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_status_and_page, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, make_events, free_events);
+}
