@@ -269,11 +269,11 @@ static void source_failed(struct fanout_source *s, tel_code code, const char *te
 {
     struct fanout *f = s->fanout;
     /* A server that gives up at the deadline may call it what it likes. */
-    bool late = code == TEL_ERR_TIMEOUT || now_ns() >= f->o.deadline_ns - NEAR_NS;
+    bool over = now_ns() >= f->o.deadline_ns - NEAR_NS;
     s->ended = true;
     for (size_t i = 0; i < s->parts.len; i++) {
         part_why(s->parts.items[i], text);
-        s->parts.items[i]->late = late;
+        s->parts.items[i]->late = over || code == TEL_ERR_TIMEOUT;
     }
     if (source_loses(s)) {
         source_kill(s);
@@ -286,7 +286,7 @@ static void source_failed(struct fanout_source *s, tel_code code, const char *te
         return;
     }
     source_kill(s);
-    if (late) {
+    if (over) {
         for (size_t i = 0; i < s->parts.len; i++)
             s->parts.items[i]->missing = true;
         return;
