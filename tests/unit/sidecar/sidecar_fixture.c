@@ -128,6 +128,28 @@ void rig_rename(struct rig *r, const char *from, const char *to)
     assert_int_equal(rename(a, b), 0);
 }
 
+void rig_mkdir(struct rig *r, const char *name)
+{
+    char path[256];
+    struct tel_error err;
+    rig_path(r, name, path);
+    must(tel_fs_mkdir_all(tel_fs_system(), path, &err), &err);
+}
+
+void rig_truncate(struct rig *r, const char *name)
+{
+    char path[256];
+    rig_path(r, name, path);
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+void rig_unlink(struct rig *r, const char *name)
+{
+    char path[256];
+    rig_path(r, name, path);
+    assert_int_equal(unlink(path), 0);
+}
+
 void rig_wait_delivered(struct rig *r, uint64_t events)
 {
     struct sidecar_stats st;
@@ -142,6 +164,20 @@ void rig_wait_delivered(struct rig *r, uint64_t events)
     fail_msg("%llu of %llu events were delivered (%llu read)",
              (unsigned long long)st.events_delivered, (unsigned long long)events,
              (unsigned long long)st.events_read);
+}
+
+void rig_wait_sources(struct rig *r, uint32_t sources)
+{
+    struct sidecar_stats st;
+    const struct tel_clock *clock = tel_clock_system();
+    int64_t deadline = tel_mono_ns(clock) + 20 * TEL_NS_PER_S;
+    do {
+        sidecar_get_stats(r->sidecar, &st);
+        if (st.sources == sources)
+            return;
+        usleep(1000);
+    } while (tel_mono_ns(clock) < deadline);
+    fail_msg("%u sources are open, not %u", st.sources, sources);
 }
 
 static struct tel_span label(const struct tel_batch *b, const char *name)
@@ -265,4 +301,45 @@ size_t lines_sources(const struct lines *l)
     size_t n = seen.len;
     tel_map_free(&seen);
     return n;
+}
+
+/* The text of the source of l->items[first], which is its first line. */
+static void source_text(const struct lines *l, size_t first, struct tel_buf *out)
+{
+    for (size_t i = first; i < l->len; i++) {
+        const struct line *line = &l->items[i];
+        if (strcmp(line->source, l->items[first].source) != 0)
+            continue;
+        tel_buf_add(out, line->body, line->body_len);
+        if (!line->split || !strchr(line->split, '?'))
+            tel_buf_add_char(out, '\n');
+    }
+}
+
+void lines_check_sources(const struct lines *l, const char *const *expected, size_t count)
+{
+    struct tel_map seen;
+    struct tel_buf text = {0};
+    bool found[16] = {false};
+    assert_true(count <= TEL_ARRAY_LEN(found));
+    tel_map_init(&seen);
+    for (size_t i = 0; i < l->len; i++) {
+        bool fresh;
+        (void)tel_map_put(&seen, tel_span_cstr(l->items[i].source), &fresh);
+        if (!fresh)
+            continue;
+        tel_buf_clear(&text);
+        source_text(l, i, &text);
+        size_t k = 0;
+        while (k < count && (found[k] || !tel_span_eq_cstr(tel_buf_span(&text), expected[k])))
+            k++;
+        if (k == count)
+            fail_msg("a source holds \"%.300s\", which is not expected", tel_buf_cstr(&text));
+        found[k] = true;
+    }
+    for (size_t k = 0; k < count; k++)
+        if (!found[k])
+            fail_msg("no source holds \"%.300s\"", expected[k]);
+    tel_map_free(&seen);
+    tel_buf_free(&text);
 }

@@ -49,9 +49,16 @@ void rig_append(struct rig *r, const char *name, const char *text, size_t len);
 void rig_puts(struct rig *r, const char *name, const char *text);
 void rig_path(const struct rig *r, const char *name, char out[256]);
 void rig_rename(struct rig *r, const char *from, const char *to);
+void rig_mkdir(struct rig *r, const char *name);
+/* Cuts the file to nothing, in place. */
+void rig_truncate(struct rig *r, const char *name);
+void rig_unlink(struct rig *r, const char *name);
 
 /* Waits until so many events were delivered by this sidecar; fails after 20 s. */
 void rig_wait_delivered(struct rig *r, uint64_t events);
+
+/* Waits until so many sources are open. */
+void rig_wait_sources(struct rig *r, uint32_t sources);
 
 /* Everything in the queue, partition by partition, in order; checks that positions grow within each
  * source and that a source stays in one partition. */
@@ -60,5 +67,11 @@ void lines_free(struct lines *l);
 /* Do the bodies of this file, over all its sources in order, put together with '\n', equal text? */
 void lines_check_file(const struct lines *l, const char *file, const char *text, size_t len);
 size_t lines_sources(const struct lines *l);
+/* Is the text of each source (every line with its end, pieces put together) one of the expected, and
+ * each of those there once? */
+void lines_check_sources(const struct lines *l, const char *const *expected, size_t count);
+#define LINES_CHECK_SOURCES(l, ...)                                                                \
+    lines_check_sources((l), (const char *const[]){__VA_ARGS__},                                   \
+                        sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 #endif
