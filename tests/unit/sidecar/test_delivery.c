@@ -1,0 +1,223 @@
+/* What the pipeline does when deliveries fail, are refused or overtake each other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "tests/unit/sidecar/sidecar_fixture.h"
+#include "tests/unit/sidecar/unruly_transport.h"
+
+struct storm {
+    struct rig rig;
+    struct tel_transport *inner;
+    unsigned lines;
+};
+
+static void storm_open(struct storm *s, struct unruly_options o)
+{
+    const char *given = getenv("TEL_TEST_SEED");
+    o.seed = given ? strtoull(given, NULL, 10) : tel_rand_seed() % 1000000;
+    print_message("seed %llu\n", (unsigned long long)o.seed);
+    rig_open(&s->rig, 3);
+    s->inner = s->rig.transport;
+    s->rig.transport = unruly_transport_new(s->inner, &o);
+    s->rig.options.batch_bytes = 2000;
+    s->lines = 0;
+}
+
+static void storm_write(struct storm *s, unsigned files, unsigned lines)
+{
+    char name[16];
+    for (unsigned f = 0; f < files; f++) {
+        struct tel_buf text = {0};
+        for (unsigned i = 0; i < lines; i++)
+            tel_buf_printf(&text, "%08u a line of file %u\n", s->lines++, f);
+        snprintf(name, sizeof(name), "%u.log", f);
+        rig_append(&s->rig, name, text.ptr, text.len);
+        tel_buf_free(&text);
+    }
+}
+
+/* Stops; every line is there exactly once, after repeats were dropped as shards drop them. */
+static void storm_close(struct storm *s, size_t *ret_sources)
+{
+    struct lines l;
+    rig_stop(&s->rig);
+    tel_transport_free(s->rig.transport);
+    s->rig.transport = s->inner;
+    rig_read(&s->rig, &l);
+    bool *seen = calloc(s->lines + 1, sizeof(bool));
+    for (size_t i = 0; i < l.len; i++) {
+        unsigned n = (unsigned)strtoul(l.items[i].body, NULL, 10);
+        assert_true(n < s->lines);
+        if (seen[n])
+            fail_msg("line %u came twice", n);
+        seen[n] = true;
+    }
+    for (unsigned n = 0; n < s->lines; n++)
+        if (!seen[n])
+            fail_msg("line %u is lost", n);
+    print_message("%u lines, %zu sources, %zu repeats\n", s->lines, lines_sources(&l), l.repeats);
+    if (ret_sources)
+        *ret_sources = lines_sources(&l);
+    free(seen);
+    lines_free(&l);
+    rig_close(&s->rig);
+}
+
+static void failures_keep_order(void **state)
+{
+    struct storm s;
+    size_t sources;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.fail_percent = 10, .full_percent = 30});
+    storm_write(&s, 5, 400);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, s.lines);
+    storm_close(&s, &sources);
+    assert_int_equal(sources, 5); /* nothing overtook, so no name changed */
+}
+
+static void overtaken_batches_are_not_lost(void **state)
+{
+    struct storm s;
+    size_t sources;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.fail_percent = 15, .overtake = true});
+    storm_write(&s, 2, 600);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, s.lines);
+    storm_close(&s, &sources);
+    assert_true(sources > 2);
+}
+
+static void refused_for_size(bool later)
+{
+    struct storm s;
+    size_t limit = 1200;
+    storm_open(&s, later ? (struct unruly_options){.refuse_later = limit, .fail_percent = 3}
+                         : (struct unruly_options){.refuse_at_send = limit, .full_percent = 10});
+    storm_write(&s, 3, 300);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, s.lines);
+    storm_close(&s, NULL);
+}
+
+static void refused_at_send_is_cut(void **state)
+{
+    (void)state;
+    refused_for_size(false);
+}
+
+static void refused_later_is_cut(void **state)
+{
+    (void)state;
+    refused_for_size(true);
+}
+
+static void one_event_too_large_is_cut(void **state)
+{
+    struct storm s;
+    struct lines l;
+    struct tel_buf text = {0};
+    (void)state;
+    storm_open(&s, (struct unruly_options){.refuse_at_send = 3000});
+    for (int i = 0; i < 2000; i++)
+        tel_buf_printf(&text, "%05d", i);
+    TEL_BUF_ADD_LIT(&text, "\nshort\n");
+    rig_append(&s.rig, "a.log", text.ptr, text.len);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, 5);
+    rig_stop(&s.rig);
+    tel_transport_free(s.rig.transport);
+    s.rig.transport = s.inner;
+    rig_read(&s.rig, &l);
+    struct tel_buf all = {0};
+    for (size_t i = 0; i < l.len; i++)
+        tel_buf_add(&all, l.items[i].body, l.items[i].body_len);
+    assert_int_equal(all.len, 10005);
+    assert_memory_equal(all.ptr, text.ptr, 10000);
+    assert_memory_equal(all.ptr + 10000, "short", 5);
+    assert_string_equal(l.items[0].split, "1/2 1/2");
+    tel_buf_free(&all);
+    tel_buf_free(&text);
+    lines_free(&l);
+    rig_close(&s.rig);
+}
+
+/* Restarts in the midst of failures: repeats may come, losses not. */
+static void kills_amid_failures(void **state)
+{
+    struct storm s;
+    struct tel_rand r;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.fail_percent = 5, .full_percent = 10});
+    tel_rand_init(&r, 1);
+    rig_start(&s.rig, "*.log");
+    for (int i = 0; i < 15; i++) {
+        storm_write(&s, 3, 50);
+        usleep((useconds_t)tel_rand_below(&r, 30000));
+        rig_kill(&s.rig);
+        rig_start(&s.rig, "*.log");
+    }
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    while (!sidecar_idle(s.rig.sidecar) && tel_mono_ns(tel_clock_system()) < deadline)
+        usleep(1000);
+    storm_close(&s, NULL);
+}
+
+static void waits_for_the_topic(void **state)
+{
+    struct storm s;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.stuck_partitions_calls = 20});
+    storm_write(&s, 2, 10);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, s.lines);
+    storm_close(&s, NULL);
+}
+
+static void back_pressure_bounds_memory(void **state)
+{
+    struct storm s;
+    struct sidecar_stats st;
+    uint64_t most = 0;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.full_percent = 99});
+    s.rig.options.memory_bytes = 64 << 10;
+    s.rig.options.batch_bytes = 8 << 10;
+    storm_write(&s, 4, 3000);
+    rig_start(&s.rig, "*.log");
+    bool was_full = false;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
+    do {
+        sidecar_get_stats(s.rig.sidecar, &st);
+        most = st.held_bytes > most ? st.held_bytes : most;
+        was_full |= st.full;
+        usleep(500);
+    } while (st.events_delivered < s.lines && tel_mono_ns(tel_clock_system()) < deadline);
+    assert_true(was_full);
+    assert_true(most < (64 << 10) + (160 << 10)); /* the budget, and one chunk of records beyond it */
+    storm_close(&s, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failures_keep_order),
+        cmocka_unit_test(overtaken_batches_are_not_lost),
+        cmocka_unit_test(refused_at_send_is_cut),
+        cmocka_unit_test(refused_later_is_cut),
+        cmocka_unit_test(one_event_too_large_is_cut),
+        cmocka_unit_test(kills_amid_failures),
+        cmocka_unit_test(waits_for_the_topic),
+        cmocka_unit_test(back_pressure_bounds_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
