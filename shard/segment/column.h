@@ -88,6 +88,11 @@ struct column_ids {
     uint32_t slots;
 };
 
+/* May some of a column's n values hold these bytes? Looks at dictionaries and texts, not at codes and
+ * numbers: cheap, and never wrong when it says no. */
+TEL_MUST_USE tel_code column_may_hold(struct stream_reader *r, struct cursor *node, size_t n,
+                                      struct tel_span bytes, bool *ret, struct tel_error *err);
+
 /* Reads a column of n values into ret; texts live in the reader's arena. */
 TEL_MUST_USE tel_code column_get(struct stream_reader *r, struct cursor *node, size_t n,
                                  const struct column_ids *ids, struct tel_span *ret,

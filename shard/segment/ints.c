@@ -301,3 +301,19 @@ tel_code ints_get(struct stream_reader *r, struct cursor *node, size_t n, uint64
     }
     return TEL_OK;
 }
+
+void ints_skip(struct cursor *node)
+{
+    unsigned mode = cursor_byte(node) & (DELTA - 1u), streams = 0;
+    if (mode == BITS) {
+        cursor_byte(node);
+        streams = 1;
+    } else if (mode == PLANES) {
+        streams = cursor_byte(node);
+    } else if (mode == BLOCKS) {
+        streams = 2;
+    }
+    for (unsigned i = 0; i < streams && !node->bad; i++)
+        stream_skip(node);
+    cursor_varint(node);
+}

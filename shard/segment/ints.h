@@ -24,6 +24,9 @@ void ints_put(struct ints_writer *w, struct stream_writer *out, struct tel_buf *
 TEL_MUST_USE tel_code ints_get(struct stream_reader *r, struct cursor *node, size_t n,
                                uint64_t *ret, struct tel_error *err);
 
+/* Passes over a node. */
+void ints_skip(struct cursor *node);
+
 /* Bits i*width .. of packed numbers of `width` <= 56 bits; 8 bytes behind them must be readable. */
 static inline uint64_t ints_unpack_one(const char *bits, size_t i, unsigned width)
 {

@@ -3,7 +3,8 @@
  * asked, leaf by leaf as the plain evaluator would, but
  *
  *     - a leaf's own verdicts settle rows of its ALL and NONE templates;
- *     - a word is looked for in the columns whose marks allow it, not in bodies put together;
+ *     - dictionaries and texts settle more of them;
+ *     - what can only lie within a hole is looked for there, not in bodies put together;
  *     - labels are asked once a stream.
  *
  * When only the newest rows are wanted, rows are asked in windows from the end that grow.
@@ -64,7 +65,7 @@ static tel_code match_holes(struct matching *m, const struct plan_node *node, ui
     const struct read_template *t = &v->reader->templates[number];
     *ret = false;
     for (uint32_t h = 0; h < t->hole_count && !*ret; h++) {
-        if (node->marks & ~t->holes[h].marks)
+        if (!(node->holes[number] >> (h < 63 ? h : 63) & 1) || (node->marks & ~t->holes[h].marks))
             continue;
         tel_code rc = view_hole(v, number, h, err);
         if (rc == TEL_OK)
@@ -81,9 +82,15 @@ static tel_code match_body(struct matching *m, const struct plan_node *node, uin
     struct view *v = m->view;
     uint32_t number = v->template_of[row];
     uint32_t i = v->place[row] - v->reader->templates[number].first;
-    if (node->one_word)
+    tel_code rc = TEL_OK;
+    if (node->refined[number] == PLAN_UNKNOWN)
+        rc = plan_refine(node, v, number, err);
+    *ret = false;
+    if (rc != TEL_OK || node->refined[number] == PLAN_NO_ROW)
+        return rc;
+    if (node->refined[number] == PLAN_HOLES)
         return match_holes(m, node, number, i, ret, err);
-    tel_code rc = view_template(v, number, err);
+    rc = view_template(v, number, err);
     if (rc != TEL_OK)
         return rc;
     return tel_filter_match_value(node->filter, view_body(v, number, i, &m->body), ret, err);

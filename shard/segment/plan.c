@@ -24,6 +24,41 @@ static bool is_static_word(struct tel_span skeleton, struct tel_span word)
     return tel_phrase_find(&phrase, skeleton, 0, false) != SIZE_MAX;
 }
 
+/* Has the expression no anchor, boundary or look-around? Then what it finds in a part of a text it
+ * finds in the text. */
+static bool looks_at_its_match_alone(struct tel_span pattern)
+{
+    for (size_t i = 0; i < pattern.len; i++) {
+        char c = pattern.ptr[i], next = i + 1 < pattern.len ? pattern.ptr[i + 1] : 0;
+        if (c == '^' || c == '$' || (c == '(' && (next == '?' || next == '*')))
+            return false;
+        if (c != '\\')
+            continue;
+        i++;
+        if (next >= '0' && (next < 'A' || !strchr("dDsSwWntr", next)))
+            return false;
+    }
+    return true;
+}
+
+static bool some_part_matches(const struct tel_filter *f, struct tel_span skeleton)
+{
+    size_t start = 0;
+    while (start < skeleton.len) {
+        const char *nul = memchr(skeleton.ptr + start, 0, skeleton.len - start);
+        size_t end = nul ? (size_t)(nul - skeleton.ptr) : skeleton.len;
+        bool matches = false;
+        /* what goes wrong here goes wrong on the rows, too, and is reported there */
+        if (end > start &&
+            tel_regex_match(f->regex, tel_span_slice(skeleton, start, end), &matches, NULL) ==
+                TEL_OK &&
+            matches)
+            return true;
+        start = end + 1;
+    }
+    return false;
+}
+
 /* Does the static text alone make every row match? A NUL stands for a hole there, and is no word
  * character: a phrase whose end would touch a hole with a word character cannot stand there, since
  * holes begin and end at the ends of words. */
@@ -35,6 +70,8 @@ static bool static_matches(const struct tel_filter *f, struct tel_span skeleton)
         return tel_phrase_find(&f->phrase, skeleton, 0, f->op == TEL_FILTER_PREFIX) != SIZE_MAX;
     if (f->op == TEL_FILTER_REGEXP && tel_regex_is_literal(f->regex))
         return tel_span_find(skeleton, tel_regex_literal(f->regex)) != SIZE_MAX;
+    if (f->op == TEL_FILTER_REGEXP && looks_at_its_match_alone(f->text))
+        return some_part_matches(f, skeleton);
     return false;
 }
 
@@ -70,11 +107,92 @@ static void plan_body(struct planning *p, struct plan_node *node)
         node->in_holes[i] = words_filter_may(&p->words, node->words[i]);
         node->word_marks[i] = marks_of(node->words[i]);
     }
-    node->marks = marks_of(tel_filter_literal(f));
+    node->literal = tel_filter_literal(f);
+    node->marks = marks_of(node->literal);
+    node->is_literal = f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX ||
+                       (f->op == TEL_FILTER_REGEXP && tel_regex_is_literal(f->regex));
+    node->refined = TEL_ARENA_ARRAY(p->arena, uint8_t, p->reader->template_count + 1);
+    node->holes = TEL_ARENA_ARRAY(p->arena, uint64_t, p->reader->template_count + 1);
     node->one_word = (f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX) &&
                      f->text.len > 0 && tel_words_is_word(f->text);
     for (uint32_t t = 0; t < p->reader->template_count; t++)
         node->verdicts[t] = (uint8_t)body_verdict(node, &p->reader->templates[t]);
+}
+
+/* Could the bytes begin in static text and end in a hole, or the other way round, or reach over a
+ * hole? */
+static bool may_span(struct tel_span skeleton, struct tel_span bytes)
+{
+    size_t start = 0;
+    while (start <= skeleton.len) {
+        const char *part = skeleton.ptr + start;
+        const char *nul = start < skeleton.len ? memchr(part, 0, skeleton.len - start) : NULL;
+        size_t len = nul ? (size_t)(nul - part) : skeleton.len - start;
+        bool hole_before = start > 0, hole_behind = nul != NULL;
+        if (hole_before && hole_behind && (len == 0 || (len < bytes.len && tel_span_find(bytes, tel_span_make(part, len)) != SIZE_MAX)))
+            return true;
+        for (size_t k = 1; k < bytes.len && k <= len; k++) {
+            if (hole_behind && memcmp(part + len - k, bytes.ptr, k) == 0)
+                return true;
+            if (hole_before && memcmp(part, bytes.ptr + bytes.len - k, k) == 0)
+                return true;
+        }
+        start += len + 1;
+    }
+    return false;
+}
+
+/* Which holes may hold the bytes, a bit each. */
+static tel_code holes_with(struct view *v, uint32_t number, struct tel_span bytes, uint64_t *ret,
+                           struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    uint32_t marks = marks_of(bytes);
+    *ret = 0;
+    for (uint32_t h = 0; h < t->hole_count; h++) {
+        bool may = false;
+        if (marks & ~t->holes[h].marks)
+            continue;
+        tel_code rc = view_hole_may_hold(v, number, h, bytes, &may, err);
+        if (rc != TEL_OK)
+            return rc;
+        *ret |= (uint64_t)may << (h < 63 ? h : 63);
+    }
+    return TEL_OK;
+}
+
+tel_code plan_refine(const struct plan_node *node, struct view *v, uint32_t number,
+                     struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    struct tel_span skeleton = t->rest ? tel_span_make("", 1) : t->skeleton;
+    uint64_t holes = 0;
+    tel_code rc = TEL_OK;
+    node->refined[number] = PLAN_BODIES;
+    for (size_t i = 0; i < node->word_count; i++) {
+        if (is_static_word(skeleton, node->words[i]))
+            continue;
+        holes = 0;
+        if (node->in_holes[i])
+            rc = holes_with(v, number, node->words[i], &holes, err);
+        if (rc != TEL_OK)
+            return rc;
+        if (holes == 0) {
+            node->refined[number] = PLAN_NO_ROW;
+            return TEL_OK;
+        }
+    }
+    if (node->literal.len == 0 || has_nul(node->literal) ||
+        tel_span_find(skeleton, node->literal) != SIZE_MAX)
+        return TEL_OK;
+    if (!node->one_word && may_span(skeleton, node->literal))
+        return TEL_OK;
+    rc = holes_with(v, number, node->literal, &holes, err);
+    if (rc != TEL_OK)
+        return rc;
+    node->holes[number] = holes;
+    node->refined[number] = holes == 0 ? PLAN_NO_ROW : node->is_literal ? PLAN_HOLES : PLAN_BODIES;
+    return TEL_OK;
 }
 
 /* ---- leaves that streams decide ----------------------------------------------------------- */

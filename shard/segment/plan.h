@@ -19,6 +19,9 @@ enum plan_kind {
     PLAN_BRANCH,
 };
 
+/* How the rows of a MAYBE template are asked, once its columns were looked at. */
+enum plan_refined { PLAN_UNKNOWN, PLAN_NO_ROW, PLAN_HOLES, PLAN_BODIES };
+
 struct plan_node {
     const struct tel_filter *filter;
     enum plan_kind kind;
@@ -32,7 +35,11 @@ struct plan_node {
     uint32_t *word_marks;
     size_t word_count;
     uint32_t marks;   /* of the bytes that every match holds */
-    bool one_word;    /* it looks for (the begin of) one word, which no hole shares with its text */
+    struct tel_span literal;
+    bool one_word;   /* it looks for (the begin of) one word, which no hole shares with its text */
+    bool is_literal; /* it looks for the literal, and perhaps for what stands beside it */
+    uint8_t *refined; /* by template: enum plan_refined */
+    uint64_t *holes;  /* by template: which holes may hold it, the last bit for all from 63 on */
 
     bool *streams; /* of stream leaves: by stream */
 };
@@ -45,5 +52,9 @@ struct plan {
 
 TEL_MUST_USE tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filter,
                                 struct tel_arena *arena, struct plan **ret, struct tel_error *err);
+
+/* Looks at the dictionaries and texts of a template that the leaf's verdict calls MAYBE. */
+TEL_MUST_USE tel_code plan_refine(const struct plan_node *node, struct view *view, uint32_t number,
+                                  struct tel_error *err);
 
 #endif

@@ -95,6 +95,9 @@ TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
 /* Makes the column of one hole good. */
 TEL_MUST_USE tel_code view_hole(struct view *view, uint32_t number, uint32_t hole,
                                 struct tel_error *err);
+/* May a hole's values hold these bytes? See column_may_hold. */
+TEL_MUST_USE tel_code view_hole_may_hold(struct view *view, uint32_t number, uint32_t hole,
+                                         struct tel_span bytes, bool *ret, struct tel_error *err);
 /* Makes the columns of all of a template's holes good. */
 TEL_MUST_USE tel_code view_template(struct view *view, uint32_t number, struct tel_error *err);
 /* The body of the i-th row of a template whose columns are good: in scratch, in the arena if that is

@@ -101,6 +101,9 @@ TEL_MUST_USE tel_code stream_reader_packs(struct stream_reader *r, struct tel_sp
 TEL_MUST_USE tel_code stream_get(struct stream_reader *r, struct cursor *node,
                                  struct tel_span *ret, struct tel_error *err);
 
+/* Passes over a locator. */
+void stream_skip(struct cursor *node);
+
 /* "segment: <what>" as TEL_ERR_CORRUPT. */
 tel_code segment_corrupt(struct tel_error *err, const char *what);
 

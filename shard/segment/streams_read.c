@@ -132,3 +132,16 @@ tel_code stream_get(struct stream_reader *r, struct cursor *node, struct tel_spa
         *ret = tel_span_make(bytes, (size_t)len);
     return rc;
 }
+
+void stream_skip(struct cursor *node)
+{
+    uint64_t tag = cursor_varint(node);
+    if (tag % 4 == INLINE) {
+        cursor_bytes(node, tag / 4);
+        return;
+    }
+    cursor_varint(node);
+    cursor_varint(node);
+    if (tag % 4 == ZSTD)
+        cursor_varint(node);
+}

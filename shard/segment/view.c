@@ -247,6 +247,16 @@ tel_code view_hole(struct view *v, uint32_t number, uint32_t hole, struct tel_er
     return rc;
 }
 
+tel_code view_hole_may_hold(struct view *v, uint32_t number, uint32_t hole, struct tel_span bytes,
+                            bool *ret, struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    const struct read_hole *h = &t->holes[hole];
+    struct cursor node =
+        cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
+    return column_may_hold(&v->streams, &node, t->rows, bytes, ret, err);
+}
+
 tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
 {
     struct view_template *vt = &v->templates[number];

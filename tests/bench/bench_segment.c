@@ -7,13 +7,15 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "common/logsql/parser.h"
 #include "shard/segment/segment.h"
 #include "tests/bench/corpus.h"
 
 struct totals {
     uint64_t rows, stored, segments, mismatches;
     double build_cpu, read_cpu;
-    bool verify;
+    bool verify, keep;
+    TEL_VEC(struct segment_image) images; /* kept for queries */
 };
 
 static tel_code read_section(void *ctx, uint32_t section, struct tel_span *ret,
@@ -67,6 +69,21 @@ static void verify(const struct corpus *c, struct segment_image *image, struct t
     tel_arena_free(&arena);
 }
 
+/* A copy of the image whose bytes outlive the builder's reset. */
+static struct segment_image keep_image(const struct segment_image *image)
+{
+    struct segment_image copy = *image;
+    struct segment_section *sections = tel_calloc(image->section_count, sizeof(*sections));
+    for (size_t i = 0; i < image->section_count; i++) {
+        struct tel_span s = image->sections[i].bytes;
+        char *bytes = tel_malloc(s.len);
+        memcpy(bytes, s.ptr, s.len);
+        sections[i] = (struct segment_section){image->sections[i].id, tel_span_make(bytes, s.len)};
+    }
+    copy.sections = sections;
+    return copy;
+}
+
 static void finish(const struct corpus *c, struct segment_builder *b, struct totals *t)
 {
     struct segment_image image;
@@ -80,6 +97,8 @@ static void finish(const struct corpus *c, struct segment_builder *b, struct tot
     t->segments++;
     if (t->verify)
         verify(c, &image, t);
+    if (t->keep)
+        tel_vec_push(&t->images, keep_image(&image));
     start = corpus_cpu_seconds();
     segment_builder_reset(b);
     t->build_cpu += corpus_cpu_seconds() - start;
@@ -115,13 +134,90 @@ static void run(const struct corpus *c, uint64_t segment_rows, struct totals *t)
     segment_learnt_free(learnt);
 }
 
+/* Rows that match, in all segments; with a limit the newest so many, their bodies read. */
+static uint64_t run_query(struct totals *t, struct segment_reader **readers,
+                          const struct tel_filter *filter, uint64_t newest)
+{
+    struct segment_query query = {.filter = filter, .start_ns = INT64_MIN, .end_ns = INT64_MAX};
+    struct segment_counters counters = {0};
+    struct tel_error err;
+    uint64_t rows = 0;
+    for (size_t i = t->images.len; i-- > 0 && (newest == 0 || rows < newest);) {
+        uint64_t count = 0;
+        if (newest == 0) {
+            if (segment_count(readers[i], &query, &count, &counters, &err) != TEL_OK)
+                die(&err);
+            rows += count;
+            continue;
+        }
+        struct tel_arena arena;
+        struct tel_block_source *src;
+        const struct tel_span *bodies;
+        tel_arena_init(&arena, 1 << 20);
+        query.newest = newest - rows;
+        if (segment_select(readers[i], &query, &arena, &src, &counters, &err) != TEL_OK ||
+            src->ops->column(src, TEL_SPAN(TEL_FIELD_MSG), &bodies, &err) != TEL_OK)
+            die(&err);
+        rows += src->rows;
+        tel_arena_free(&arena);
+    }
+    return rows;
+}
+
+/* Lines of `name TAB query`; a query with "limit N" reads the newest N rows, others count. */
+static void run_queries(struct totals *t, const char *path)
+{
+    struct segment_reader **readers = tel_calloc(t->images.len, sizeof(*readers));
+    struct tel_error err;
+    for (size_t i = 0; i < t->images.len; i++) {
+        struct segment_io io = {&t->images.items[i], read_section};
+        if (segment_reader_open(&io, &readers[i], &err) != TEL_OK)
+            die(&err);
+    }
+    FILE *in = fopen(path, "r");
+    char *line = NULL;
+    size_t cap = 0;
+    while (in && getline(&line, &cap, in) > 0) {
+        line[strcspn(line, "\n")] = 0;
+        char *tab = strchr(line, '\t');
+        if (!tab)
+            continue;
+        struct tel_arena arena;
+        struct tel_query *query;
+        tel_arena_init(&arena, 0);
+        if (tel_query_parse(tel_span_cstr(tab + 1), 0, NULL, &arena, &query, &err) != TEL_OK) {
+            printf("%-20.*s %s\n", (int)(tab - line), line, err.text);
+            continue;
+        }
+        const char *limit = strstr(tab, "limit ");
+        double best = 1e9;
+        uint64_t rows = 0;
+        for (int i = 0; i < 5; i++) {
+            double start = corpus_cpu_seconds();
+            rows = run_query(t, readers, query->filter, limit ? strtoull(limit + 6, NULL, 10) : 0);
+            best = TEL_MIN(best, corpus_cpu_seconds() - start);
+        }
+        printf("%-20.*s %9.3f ms %10llu rows\n", (int)(tab - line), line, best * 1e3,
+               (unsigned long long)rows);
+        tel_query_done(query);
+        tel_arena_free(&arena);
+    }
+    free(line);
+    if (in)
+        fclose(in);
+    for (size_t i = 0; i < t->images.len; i++)
+        segment_reader_close(readers[i]);
+    free(readers);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"corpus", 1, NULL, 'c'}, {"events", 1, NULL, 'n'},    {"rows", 1, NULL, 'r'},
-        {"batch", 1, NULL, 'b'},  {"no-verify", 0, NULL, 'q'}, {"help", 0, NULL, 'h'},
+        {"batch", 1, NULL, 'b'},  {"no-verify", 0, NULL, 'q'},
+        {"queries", 1, NULL, 'Q'}, {"help", 0, NULL, 'h'},
         {0}};
-    const char *path = NULL;
+    const char *path = NULL, *queries = NULL;
     uint64_t max = 0, rows = 131072, batch = 500, zstd_bytes;
     struct totals t = {.verify = true};
     int opt;
@@ -136,9 +232,11 @@ int main(int argc, char **argv)
             batch = strtoull(optarg, NULL, 10);
         else if (opt == 'q')
             t.verify = false;
+        else if (opt == 'Q')
+            queries = optarg;
         else {
             printf("bench_segment --corpus FILE.jsonl [--events N] [--rows PER_SEGMENT] "
-                   "[--batch EVENTS] [--no-verify]\n");
+                   "[--batch EVENTS] [--no-verify] [--queries FILE.tsv]\n");
             return opt == 'h' ? 0 : 2;
         }
     }
@@ -149,7 +247,10 @@ int main(int argc, char **argv)
     struct corpus c;
     corpus_load(&c, path, max, batch);
     double zstd_cpu = corpus_zstd1(&c, &zstd_bytes);
+    t.keep = queries != NULL;
     run(&c, rows, &t);
+    if (queries)
+        run_queries(&t, queries);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     printf("{\"events\":%llu,\"segments\":%llu,\"raw_bytes\":%llu,\"cpu_seconds\":%.3f,"
