@@ -221,7 +221,14 @@ static void put_field(struct column_writer *w, struct shape_scratch *s, struct t
                      look.max_len <= IDS_LEN_MAX && s->field.len >= 4;
     shape->max_len[field] = (uint8_t)(look.max_len < 255 ? look.max_len : 255);
     shape->letters[field] = !look.digits;
-    if (put_numbers(w, s, node, &look, may_be_id))
+    bool number = put_numbers(w, s, node, &look, may_be_id);
+    /* w->words is set where fields are whole words; those of text are added by their column */
+    if (w->words && (number || may_be_id) &&
+        (!look.digits || look.max_len >= WORDS_DIGIT_LEN_MIN)) {
+        for (size_t i = 0; i < s->field.len; i++)
+            words_add(w->words, s->field.items[i]);
+    }
+    if (number)
         return;
     if (may_be_id) {
         tel_buf_add_char(node, FIELD_ID);
