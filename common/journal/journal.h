@@ -84,8 +84,8 @@ void tel_journal_reader_close(struct tel_journal_reader *reader); /* NULL is fin
 
 /* Up to `max` records in *ret_records[0..*ret_count), waiting up to timeout_ms for the first.
  * TEL_OK with count 0: nothing new. TEL_ERR_GAP: the next offset is below the log's first (trimmed)
- * or above its end; TEL_ERR_CORRUPT: records are damaged. Both set *ret_next to where the log goes
- * on, and come again until tel_journal_reader_seek. */
+ * or above its end (the log was made anew), and *ret_next is the log's first; TEL_ERR_CORRUPT: records
+ * are damaged, and *ret_next is where the log goes on. Both come again until tel_journal_reader_seek. */
 TEL_MUST_USE tel_code tel_journal_read(struct tel_journal_reader *reader, int timeout_ms,
                                        size_t max, const struct tel_journal_record **ret_records,
                                        size_t *ret_count, int64_t *ret_next,

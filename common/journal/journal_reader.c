@@ -99,7 +99,7 @@ static tel_code locate(struct tel_journal_reader *r, int64_t deadline, struct jo
     tel_code rc = TEL_OK;
     *ret_some = false;
     if (r->next < low || r->next > high) {
-        *ret_next = r->next < low ? low : high;
+        *ret_next = low; /* above the end: the log was made anew, and begins there too */
         rc = tel_error_set(err, TEL_ERR_GAP, "offset %lld is not in the journal, which holds %lld to %lld",
                            (long long)r->next, (long long)low, (long long)high);
     } else if (r->next < high) {
