@@ -5,6 +5,7 @@
         pipeline.start_input()
 """
 import pathlib
+import socket
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -12,9 +13,16 @@ sys.path.insert(0, str(ROOT / "tests/integration/lib"))
 from kafka_cluster import Cluster  # noqa: E402
 from ports import free_port  # noqa: E402
 from proc import Processes  # noqa: E402
+from waiting import poll_until  # noqa: E402
 
 BIN = ROOT / "build/release/bin"
 READY_SECONDS = 120
+
+
+def is_open(address):
+    host, port = address.rsplit(":", 1)
+    with socket.socket() as s:
+        return s.connect_ex((host, int(port))) == 0
 
 
 class Pipeline:
@@ -80,6 +88,7 @@ http = {{ listen = "{router}"; }};
 grpc = {{ listen = "127.0.0.1:{free_port()}"; }};
 shards = ( {{ address = "{shard}"; partitions = "{held}"; }} );
 """))
+        poll_until(lambda: is_open(router), READY_SECONDS, "the router")
         return router
 
     def start_input(self):
