@@ -211,8 +211,10 @@ static tel_code collect_block(void *ctx, const struct tel_block *block, struct t
     const struct tel_column *column = tel_block_column(block, c->field);
     char text[TEL_TIME_TEXT_MAX];
     size_t limit = c->exec->memory_limit ? c->exec->memory_limit : TEL_EXEC_MEMORY_DEFAULT;
-    for (size_t i = 0; column && i < block->rows; i++) {
-        struct tel_span v = tel_column_value(block, column, i, text);
+    for (size_t i = 0; i < block->rows; i++) {
+        /* A block without the column holds rows without the field: the empty value counts. */
+        struct tel_span v =
+            column ? tel_column_value(block, column, i, text) : (struct tel_span){"", 0};
         if (c->count && tel_span_eq(c->values[c->count - 1], v))
             continue;
         if (c->count == c->cap) {

@@ -63,6 +63,14 @@ static void print_drop(const struct tel_pipe *pipe, struct tel_buf *out)
     TEL_BUF_ADD_LIT(out, "drop_empty_fields");
 }
 
+/* Which rows are left depends on all that they have. */
+static void needed_drop(const struct tel_pipe *pipe, struct tel_fields *fields)
+{
+    (void)pipe;
+    tel_fields_clear(fields);
+    tel_fields_add(fields, TEL_SPAN("*"));
+}
+
 static tel_code push_drop(struct tel_stage *stage, const struct tel_block *block,
                           struct tel_error *err)
 {
@@ -89,4 +97,8 @@ static tel_code push_drop(struct tel_stage *stage, const struct tel_block *block
 }
 
 const struct tel_pipe_ops tel_pipe_drop_empty_fields = {
-    .name = "drop_empty_fields", .parse = parse_drop, .print = print_drop, .push = push_drop};
+    .name = "drop_empty_fields",
+    .parse = parse_drop,
+    .print = print_drop,
+    .needed = needed_drop,
+    .push = push_drop};

@@ -649,7 +649,7 @@ double tel_stats_rate_seconds(const struct tel_stage *stage)
     }
     if (min == INT64_MIN || max == INT64_MAX || min > max)
         return 0;
-    return ((double)max - (double)min + 1) / 1e9;
+    return ((double)((uint64_t)max - (uint64_t)min) + 1) / 1e9;
 }
 
 static void stats_close(struct tel_stage *stage)

@@ -247,8 +247,8 @@ static tel_code do_replace_regexp(void *ctx, struct tel_span v, struct tel_buf *
 {
     const struct update_pipe *u = ctx;
     struct tel_span groups[TEL_REGEX_GROUPS_MAX];
-    size_t at = 0, count, copied = 0;
-    for (uint64_t n = 0; at <= v.len && (u->limit == 0 || n < u->limit); n++) {
+    size_t at = 0, count, copied = 0, last_end = SIZE_MAX;
+    for (uint64_t n = 0; at <= v.len && (u->limit == 0 || n < u->limit);) {
         tel_code rc = tel_regex_exec(u->regex, v, at, groups, &count, err);
         if (rc != TEL_OK)
             return rc;
@@ -256,9 +256,12 @@ static tel_code do_replace_regexp(void *ctx, struct tel_span v, struct tel_buf *
             break;
         size_t start = groups[0].len || groups[0].ptr ? (size_t)(groups[0].ptr - v.ptr) : at;
         size_t end = start + groups[0].len;
-        tel_buf_add(out, v.ptr + copied, start - copied);
-        expand(u->regex, u->args[1], groups, count, out);
-        copied = end;
+        if (end > start || start != last_end) { /* an empty match right behind another is none */
+            tel_buf_add(out, v.ptr + copied, start - copied);
+            expand(u->regex, u->args[1], groups, count, out);
+            copied = last_end = end;
+            n++;
+        }
         at = end;
         if (groups[0].len == 0) { /* an empty match: go on behind the next character */
             do {

@@ -142,16 +142,13 @@ void tel_unpack_needed(struct tel_fields *fields, const struct tel_unpack *u,
                        const struct tel_span *results, size_t result_count)
 {
     bool replaces = !u->condition && !u->keep_original && !u->skip_empty;
-    bool wanted = results == NULL;
-    for (size_t i = 0; i < result_count; i++) {
+    bool wanted = results ? false : !tel_fields_empty(fields);
+    for (size_t i = 0; i < result_count; i++)
         wanted = wanted || tel_fields_has(fields, results[i]);
-        if (replaces)
-            tel_fields_remove(fields, results[i]);
-    }
-    if (!wanted || tel_fields_empty(fields)) {
-        if (results || tel_fields_empty(fields))
-            return;
-    }
+    if (!wanted)
+        return;
+    for (size_t i = 0; i < result_count && replaces; i++)
+        tel_fields_remove(fields, results[i]);
     tel_fields_add(fields, u->from);
     if (u->condition)
         tel_filter_fields(u->condition, fields);

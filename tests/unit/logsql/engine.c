@@ -158,7 +158,7 @@ static tel_code run_split(struct run *run, const struct tel_query *q, tel_sink_f
                           struct tel_error *err)
 {
     struct tel_exec router_exec, shard_exec;
-    struct tel_chain *router, *shard;
+    struct tel_chain *router = NULL, *shard = NULL;
     exec_init(&router_exec, run, TEL_EXEC_ROUTER);
     tel_code rc = tel_chain_open(q, &router_exec, sink, ctx, &router, err);
     for (size_t i = 0; i < run->shards && rc == TEL_OK; i++) {
@@ -173,8 +173,7 @@ static tel_code run_split(struct run *run, const struct tel_query *q, tel_sink_f
     }
     if (rc == TEL_OK)
         rc = tel_chain_finish(router, err);
-    if (rc == TEL_OK || router)
-        tel_chain_close(router);
+    tel_chain_close(router);
     return rc;
 }
 

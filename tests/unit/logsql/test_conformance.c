@@ -72,6 +72,9 @@ static void run_case(struct engine *e, struct test_case *c)
         struct tel_error err = {0};
         tel_code rc = engine_run(e, tel_span_cstr(c->query), ways[w].block_rows, ways[w].shards, &a, &err);
         if (print_only && w == 0) {
+            static const char *const ordering[] = {"| sort", "| order", "| first", "| last", "| top"};
+            for (size_t i = 0; i < TEL_ARRAY_LEN(ordering); i++)
+                c->ordered = c->ordered || strstr(c->query, ordering[i]);
             printf("? %s\n", c->query);
             if (!c->ordered)
                 engine_answer_sort(&a);
@@ -114,7 +117,7 @@ int main(int argc, char **argv)
     for (int number = 1; getline(&line, &cap, f) > 0; number++) {
         line[strcspn(line, "\n")] = 0;
         const char *rest = line[0] && line[1] == ' ' ? line + 2 : "";
-        if (line[0] == '?' || line[0] == '@')
+        if (line[0] == '?' || line[0] == '@' || line[0] == '#' || !line[0])
             run_case(&e, &c);
         if (print_only && line[0] != '?' && line[0] != '=' && line[0] != '>' && line[0] != '!')
             printf("%s\n", line);
