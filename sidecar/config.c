@@ -185,7 +185,8 @@ void config_check(const void *config, struct tel_conf *conf, struct tel_conf_mis
     size_t count, before = mistakes->count;
     config_inputs(c, conf, mistakes, &inputs, &count);
     if (c->queue == 1 && !*c->journal_dir)
-        tel_conf_mistake(mistakes, conf->root, "journal.dir", "is needed with queue = \"journal\"");
+        tel_conf_mistake(mistakes, tel_conf_node_get(conf->root, TEL_SPAN("queue")), NULL,
+                         "needs journal.dir");
     if (mistakes->count != before || count != c->inputs.len)
         return;
     char *dir = plugin_dir(c);
