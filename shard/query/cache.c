@@ -63,6 +63,15 @@ void cache_free(struct cache *cache)
     free(cache);
 }
 
+/* The store names the segment in its errors; the reader does not know it. */
+static void name_error(const struct store_segment *segment, tel_code code, struct tel_error *err)
+{
+    char name[96];
+    store_segment_name(segment, name, sizeof(name));
+    if (!err || tel_span_find(tel_span_cstr(err->text), tel_span_cstr(name)) == (size_t)-1)
+        tel_error_wrap(err, code, "%s", name);
+}
+
 tel_code cache_take(struct cache *cache, struct store_segment *segment, struct cached_reader **ret,
                     struct tel_error *err)
 {
@@ -86,6 +95,8 @@ tel_code cache_take(struct cache *cache, struct store_segment *segment, struct c
     if (rc == TEL_OK) {
         r->io = store_handle_io(r->handle);
         rc = segment_reader_open(&r->io, &r->reader, err);
+        if (rc != TEL_OK)
+            name_error(segment, rc, err);
     }
     if (rc != TEL_OK) {
         store_handle_close(r->handle);

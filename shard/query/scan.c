@@ -73,6 +73,12 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         if (rc == TEL_OK && src->rows)
             rc = push_source(me, src, NULL, err);
     }
+    if (rc != TEL_OK && !me->chain_failed && rc != TEL_ERR_CANCELLED && rc != TEL_ERR_TIMEOUT) {
+        char name[96];
+        store_segment_name(piece->segment, name, sizeof(name));
+        if (tel_span_find(tel_span_cstr(err->text), tel_span_cstr(name)) == (size_t)-1)
+            tel_error_wrap(err, rc, "%s", name);
+    }
     /* The rows live in the reader until here. */
     cache_put(s->env->cache, reader, rc != TEL_OK);
     return rc;
