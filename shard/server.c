@@ -1,5 +1,6 @@
 /* A shard server as a whole: starting, stopping, and the door to searches. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@
 #define FUTURE_S          (2u * 86400u)
 #define SOURCE_TTL_DAYS   30u
 #define BLOCK_CACHE_BYTES (8u << 20)
+#define MALLOC_ARENAS     2
 
 static void fill_defaults(struct shard_options *o)
 {
@@ -156,6 +158,9 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     tel_code rc = check_options(options, err);
     if (rc != TEL_OK)
         return rc;
+    /* Searches work in arenas of their own; malloc needs no arena per thread, each of which would
+     * keep what its thread once used. */
+    mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     struct shard_server *s = TEL_NEW(struct shard_server);
     s->options = *options;
     s->has_transport = transport != NULL;

@@ -5,6 +5,7 @@
  * to others. Each step may be cut short by kill -9: the store's own rules make it whole again.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 
 #define ROUND_MS         1000
 #define NICENESS         10
+#define TRIM_ROUNDS      5u
 #define RESERVE_MAX      (UINT64_C(1) << 30)
 #define RETIRE_PER_ROUND 1000u
 /* Merges per round and partition, so that retention and the disk get their turn. */
@@ -186,17 +188,28 @@ void shard_maintain_once(struct shard_server *s, bool *ret_busy)
     }
 }
 
+/* Searches take and free much memory; what malloc keeps of it is given back when nothing else is to
+ * be done. */
+static void give_back_memory(unsigned *idle_rounds)
+{
+    if (++*idle_rounds % TRIM_ROUNDS == 0)
+        malloc_trim(0);
+}
+
 void shard_maintain(void *arg)
 {
     struct shard_server *s = arg;
     const struct tel_clock *clock = tel_clock_system();
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    unsigned idle_rounds = 0;
     tel_mutex_lock(&s->lock);
     while (!s->stopping) {
         tel_mutex_unlock(&s->lock);
         bool busy;
         int64_t began = tel_mono_ns(clock);
         shard_maintain_once(s, &busy);
+        if (!busy)
+            give_back_memory(&idle_rounds);
         int64_t now = tel_mono_ns(clock);
         int64_t until = now + (busy ? now - began : ROUND_MS * TEL_NS_PER_MS);
         tel_mutex_lock(&s->lock);

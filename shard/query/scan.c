@@ -7,15 +7,79 @@
 #include "shard/query/search.h"
 #include "shard/segment/events.h"
 
-/* What the piece still has to give, when only the newest rows are wanted. */
-static int64_t floor_ns(struct search *s)
+struct range {
+    int64_t from_ns, end_ns;
+};
+
+/* The times that can still matter: of the query, and of the newest or oldest rows found so far. */
+static struct range range_left(struct search *s)
 {
-    if (!s->ordered)
-        return s->start_ns;
+    struct range r = {s->start_ns, s->end_ns};
+    if (s->edge == SEARCH_ALL)
+        return r;
     tel_mutex_lock(&s->lock);
-    int64_t ns = top_floor_ns(&s->top);
+    int64_t floor = top_floor_ns(&s->top);
     tel_mutex_unlock(&s->lock);
-    return TEL_MAX(ns, s->start_ns);
+    if (floor == INT64_MIN)
+        return r;
+    if (s->edge == SEARCH_OLDEST)
+        r.end_ns = TEL_MIN(r.end_ns, ~floor == INT64_MAX ? INT64_MAX : ~floor + 1);
+    else
+        r.from_ns = TEL_MAX(r.from_ns, floor);
+    return r;
+}
+
+/* Remembers when the rows were, so that pieces beyond the N-th need not be looked at. Oldest rows are
+ * newest ones with the time turned round. */
+static tel_code note_edge(struct search *s, struct tel_block *block, struct tel_arena *arena,
+                          struct tel_error *err)
+{
+    if (s->edge == SEARCH_ALL || s->ordered)
+        return TEL_OK;
+    struct tel_block keys = {.rows = block->rows, .keys = block->keys};
+    if (s->edge == SEARCH_OLDEST) {
+        block->rows = keys.rows = (size_t)TEL_MIN(block->rows, s->edge_rows);
+        struct tel_row_key *turned = tel_arena_alloc(arena, keys.rows * sizeof(*turned));
+        for (size_t i = 0; i < keys.rows; i++) {
+            turned[i] = block->keys[keys.rows - 1 - i];
+            turned[i].time_ns = ~turned[i].time_ns;
+        }
+        keys.keys = turned;
+    }
+    tel_mutex_lock(&s->lock);
+    tel_code rc = top_push(&s->top, &keys, err);
+    tel_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* The columns that the pipes need. Without wildcards among them they are asked for by name: to find
+ * out which names there are, a source may have to unpack what nobody wants. */
+static tel_code make_block(struct searcher *me, struct tel_block_source *src,
+                           const uint64_t *bitmap, struct tel_block *ret, struct tel_error *err)
+{
+    const struct tel_fields *f = &me->search->fields;
+    for (size_t i = 0; i < f->allow_count; i++)
+        if (tel_field_is_wildcard(f->allow[i]))
+            return tel_block_from_source(src, bitmap, f, &me->arena, ret, err);
+    struct tel_column *columns = TEL_ARENA_ARRAY(&me->arena, struct tel_column, f->allow_count);
+    struct tel_block block = {.rows = src->rows, .keys = src->keys, .columns = columns};
+    for (size_t i = 0; i < f->allow_count; i++) {
+        struct tel_column *c = &columns[block.column_count];
+        *c = (struct tel_column){.name = f->allow[i]};
+        if (!tel_span_eq_cstr(c->name, TEL_FIELD_TIME)) {
+            tel_code rc = src->ops->column(src, c->name, &c->values, err);
+            if (rc != TEL_OK)
+                return rc;
+            if (!c->values)
+                continue;
+        }
+        block.column_count++;
+    }
+    if (bitmap)
+        tel_block_select(&block, bitmap, &me->arena, ret);
+    else
+        *ret = block;
+    return TEL_OK;
 }
 
 static tel_code push_block(struct searcher *me, const struct tel_block *block,
@@ -30,7 +94,9 @@ static tel_code push_source(struct searcher *me, struct tel_block_source *src,
                             const uint64_t *bitmap, struct tel_error *err)
 {
     struct tel_block block;
-    tel_code rc = tel_block_from_source(src, bitmap, &me->search->fields, &me->arena, &block, err);
+    tel_code rc = make_block(me, src, bitmap, &block, err);
+    if (rc == TEL_OK && block.rows)
+        rc = note_edge(me->search, &block, &me->arena, err);
     if (rc == TEL_OK && block.rows)
         rc = push_block(me, &block, err);
     return rc;
@@ -46,7 +112,7 @@ static tel_code push_count(struct searcher *me, uint64_t rows, struct tel_error 
 /* ---- segments ----------------------------------------------------------------------------------- */
 
 static tel_code scan_segment(struct searcher *me, const struct search_piece *piece,
-                             int64_t from_ns, struct tel_error *err)
+                             struct range range, struct tel_error *err)
 {
     struct search *s = me->search;
     struct cached_reader *reader;
@@ -55,9 +121,9 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         return rc;
     struct segment_query query = {
         .filter = s->query->filter,
-        .start_ns = from_ns,
-        .end_ns = s->end_ns,
-        .newest = s->ordered && s->keeps_rows ? s->request->max_rows : 0,
+        .start_ns = range.from_ns,
+        .end_ns = range.end_ns,
+        .newest = s->edge == SEARCH_NEWEST && s->keeps_rows ? s->edge_rows : 0,
         .stop = search_stop,
         .stop_ctx = s,
     };
@@ -93,13 +159,13 @@ static int by_key(const void *a, const void *b)
 }
 
 static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint32_t partition,
-                         int64_t from_ns, int64_t end_ns, struct segment_event *out)
+                         struct range range, struct segment_event *out)
 {
     size_t count = 0;
     struct segment_stream *stream = NULL;
     for (uint32_t i = 0; i < run->count; i++) {
         const struct tel_event *e = &run->events[i];
-        if (e->timestamp_ns < from_ns || e->timestamp_ns >= end_ns)
+        if (e->timestamp_ns < range.from_ns || e->timestamp_ns >= range.end_ns)
             continue;
         if (!stream) {
             stream = TEL_ARENA_NEW(&me->arena, struct segment_stream);
@@ -111,8 +177,8 @@ static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint3
     return count;
 }
 
-static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece, int64_t from_ns,
-                           struct tel_error *err)
+static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece,
+                           struct range range, struct tel_error *err)
 {
     struct search *s = me->search;
     const struct chunk *chunk = piece->chunk;
@@ -122,9 +188,9 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
     for (size_t i = 0; i < chunk->runs.len; i++) {
         const struct chunk_run *run = &chunk->runs.items[i];
         if (run->tenant_hash == hash && tel_span_eq(run->tenant, s->tenant) &&
-            run->min_time_ns < s->end_ns && run->max_time_ns >= from_ns &&
+            run->min_time_ns < range.end_ns && run->max_time_ns >= range.from_ns &&
             partition_view_holds(&piece->partition->view, run))
-            count += gather_run(me, run, piece->partition->id, from_ns, s->end_ns, events + count);
+            count += gather_run(me, run, piece->partition->id, range, events + count);
     }
     if (count == 0)
         return TEL_OK;
@@ -148,16 +214,16 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
 tel_code search_scan(struct searcher *me, const struct search_piece *piece, struct tel_error *err)
 {
     struct search *s = me->search;
-    int64_t from_ns = floor_ns(s);
-    if (piece->max_time_ns < from_ns) { /* all of it is older than what was found */
+    struct range range = range_left(s);
+    if (piece->max_time_ns < range.from_ns || piece->min_time_ns >= range.end_ns) {
         me->pruned += piece->segment != NULL;
         return TEL_OK;
     }
     tel_code rc;
     if (piece->segment)
-        rc = scan_segment(me, piece, from_ns, err);
+        rc = scan_segment(me, piece, range, err);
     else
-        rc = scan_chunk(me, piece, from_ns, err);
+        rc = scan_chunk(me, piece, range, err);
     tel_arena_reset(&me->arena);
     return rc;
 }

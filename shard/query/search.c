@@ -14,6 +14,7 @@
 #define PIECES_FOR_HELP 3u
 #define MISSING_BYTES   2048u
 #define EMIT_ROWS       2048u
+#define EDGE_ROWS_MAX   100000u
 
 /* ---- planning ----------------------------------------------------------------------------------- */
 
@@ -51,6 +52,24 @@ static void plan_range(struct search *s)
         s->end_ns = TEL_MIN(s->end_ns, max + 1);
 }
 
+/* The newest rows in order, as the router asked; or a sort by time with a limit, which a pipe does,
+ * and for which pieces beyond the limit can be passed over. */
+static void plan_edge(struct search *s, size_t split)
+{
+    uint64_t rows;
+    bool newest;
+    s->ordered = s->request->max_rows > 0;
+    if (s->ordered) {
+        s->edge = SEARCH_NEWEST;
+        s->edge_rows = s->request->max_rows;
+        s->keeps_rows = keeps_rows(s->query, split);
+    } else if (tel_query_time_limit(s->query, &rows, &newest) && rows > 0 && rows <= EDGE_ROWS_MAX) {
+        s->edge = newest ? SEARCH_NEWEST : SEARCH_OLDEST;
+        s->edge_rows = rows;
+        s->keeps_rows = true;
+    }
+}
+
 static tel_code plan(struct search *s, struct tel_error *err)
 {
     const Telescope__Shard__V1__SearchRequest *r = s->request;
@@ -68,13 +87,12 @@ static tel_code plan(struct search *s, struct tel_error *err)
                              "the router would run %u pipes here, this shard %zu: they differ in "
                              "version",
                              r->shard_pipes, split);
-    s->ordered = r->max_rows > 0;
+    plan_edge(s, split);
     if (s->ordered && partial)
         return tel_error_set(err, TEL_ERR_INVALID, "max_rows goes with rows that are events");
     plan_range(s);
     tel_fields_init(&s->fields, &s->arena);
     tel_query_needed_fields(s->query, 0, &s->fields);
-    s->keeps_rows = keeps_rows(s->query, split);
     s->counting = partial && split == 1 && tel_fields_empty(&s->fields) &&
                   strcmp(s->query->pipes[0]->ops->name, "stats") == 0;
     return TEL_OK;
@@ -86,6 +104,14 @@ static int newest_first(const void *a, const void *b)
     if (x->max_time_ns != y->max_time_ns)
         return x->max_time_ns > y->max_time_ns ? -1 : 1;
     return (x->min_time_ns < y->min_time_ns) - (x->min_time_ns > y->min_time_ns);
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const struct search_piece *x = a, *y = b;
+    if (x->min_time_ns != y->min_time_ns)
+        return x->min_time_ns < y->min_time_ns ? -1 : 1;
+    return (x->max_time_ns > y->max_time_ns) - (x->max_time_ns < y->max_time_ns);
 }
 
 static struct partition *find_partition(const struct search_env *env, uint32_t id)
@@ -136,7 +162,8 @@ static void view_partitions(struct search *s)
                            sp->id);
     }
     if (s->pieces.len)
-        qsort(s->pieces.items, s->pieces.len, sizeof(*s->pieces.items), newest_first);
+        qsort(s->pieces.items, s->pieces.len, sizeof(*s->pieces.items),
+              s->edge == SEARCH_OLDEST ? oldest_first : newest_first);
 }
 
 /* ---- running ------------------------------------------------------------------------------------ */
@@ -330,8 +357,8 @@ tel_code search_run(const struct search_env *env,
         s.memory_limit = TEL_MIN(s.memory_limit, request->memory_limit_bytes);
     tel_code rc = plan(&s, err);
     if (rc == TEL_OK) {
-        if (s.ordered)
-            top_init(&s.top, (size_t)request->max_rows, s.memory_limit / 2);
+        if (s.edge != SEARCH_ALL)
+            top_init(&s.top, (size_t)s.edge_rows, s.memory_limit / 2);
         view_partitions(&s);
         s.job.wanted = s.pieces.len >= PIECES_FOR_HELP ? env->helpers : 0;
         pool_run(env->pool, &s.job);

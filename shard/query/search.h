@@ -32,6 +32,9 @@ struct search_env {
     uint64_t memory_limit;
 };
 
+/* Which rows are enough: all, or the N at one end of time. */
+enum search_edge { SEARCH_ALL, SEARCH_NEWEST, SEARCH_OLDEST };
+
 struct search_partition {
     uint32_t id;
     bool held;
@@ -59,7 +62,9 @@ struct search {
     int64_t start_ns, end_ns;
     uint64_t memory_limit;
     bool counting; /* rows need not be made: their number will do */
-    bool keeps_rows; /* no pipe drops a row: the newest N of a piece are enough */
+    enum search_edge edge;
+    uint64_t edge_rows; /* N */
+    bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */
 
     struct search_partition *partitions;
     size_t partition_count;
@@ -68,8 +73,8 @@ struct search {
     _Atomic bool over; /* an error, or nothing more is needed */
 
     struct tel_mutex lock; /* what follows, and the sink */
-    struct top top;        /* when newest rows are asked for */
-    bool ordered;
+    struct top top;        /* with an edge: the rows of an ordered search, else only their keys */
+    bool ordered;          /* the newest rows are the answer, in order */
     tel_code code;
     struct tel_error error;
     struct segment_counters counters;
