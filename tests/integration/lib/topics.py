@@ -2,7 +2,7 @@
 import uuid
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 
 def new_topic_name(prefix="logs"):
@@ -15,6 +15,11 @@ def create_topic(bootstrap, name, partitions=4, replication=1, **config):
     topic = NewTopic(name, partitions, replication, config=settings)
     admin.create_topics([topic], operation_timeout=30)[name].result(60)
     return name
+
+
+def grow_topic(bootstrap, name, partitions):
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_partitions([NewPartitions(name, partitions)])[name].result(60)
 
 
 def delete_topic(bootstrap, name):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 import sidecar
-from topics import create_topic, new_topic_name
+from topics import create_topic, grow_topic, new_topic_name, read_topic
 from waiting import poll_until
 
 
@@ -140,6 +140,35 @@ def test_labels_and_times(kafka, topic, procs, bin_dir, tmp_path):
     assert sidecar.admin(p, "/readyz")[0] == 200
     assert 'telescope_sidecar_events_delivered_total{input="files"} 2' in sidecar.admin(p, "/metrics")[1]
     p.terminate()
+
+
+def test_a_topic_that_grows(kafka, procs, bin_dir, tmp_path):
+    """Sources stay in the partitions that they have; new ones use the new partitions too."""
+    topic = create_topic(kafka.bootstrap, new_topic_name(), partitions=1)
+    (tmp_path / "apps").mkdir()
+    config = sidecar.write_config(tmp_path / "sidecar.conf", tmp_path / "data", [tmp_path / "apps/*.log"],
+                                  bootstrap=kafka.bootstrap, topic=topic)
+    for i in range(10):
+        (tmp_path / f"apps/old{i}.log").write_text(f"old {i}\n", encoding="utf-8")
+    p = sidecar.start(procs, bin_dir, config)
+    poll_until(lambda: len(sidecar.read_events(kafka.bootstrap, topic, 1)[0]) == 10, 20, "ten sources", 0.3)
+    p.terminate()
+    grow_topic(kafka.bootstrap, topic, 8)
+    for i in range(10):
+        (tmp_path / f"apps/new{i}.log").write_text(f"new {i}\n", encoding="utf-8")
+        with open(tmp_path / f"apps/old{i}.log", "a", encoding="utf-8") as f:
+            f.write(f"old {i} again\n")
+    p.start()
+
+    def all_of_it():  # read_events fails if a source is in two partitions
+        sources, _ = sidecar.read_events(kafka.bootstrap, topic, 8)
+        return sum(len(v) for v in sources.values()) == 30 and sources
+
+    sources = poll_until(all_of_it, 20, "thirty lines", 0.3)
+    assert len(sources) == 20
+    p.terminate()
+    used = [len(m) for m in read_topic(kafka.bootstrap, topic, 8)]
+    assert sum(1 for n in used[1:] if n) >= 2, used
 
 
 if __name__ == "__main__":
