@@ -120,6 +120,9 @@ void tel_insert_free(struct tel_insert *in)
 void tel_insert_routes(struct tel_insert *in, struct tel_http_server *server)
 {
     insert_jsonline_routes(in, server);
+    insert_loki_routes(in, server);
+    insert_elastic_routes(in, server);
+    insert_otlp_routes(in, server);
 }
 
 void tel_insert_stats(const struct tel_insert *insert, struct tel_insert_stats *ret)

@@ -103,8 +103,11 @@ void insert_bad(struct insert_session *s, const char *reason, struct tel_span it
 /* Sends what is left and waits until all is durable. */
 TEL_MUST_USE tel_code insert_session_end(struct insert_session *s, struct tel_error *err);
 
-/* Ends the session and answers the request as all formats of our own do. */
-void insert_reply(struct insert_session *s, struct tel_http_request *req);
+/* Ends the session and answers: `status` when something was taken and nothing had to be refused, with
+ * the counts as JSON unless it is 204. */
+void insert_reply(struct insert_session *s, struct tel_http_request *req, unsigned status);
+/* 429 or 503: not all is stored, come again. */
+void insert_reply_failed(struct tel_http_request *req, const struct tel_error *err);
 /* The request's tenant into *ret; false when it has been answered with 400. */
 bool insert_tenant(struct tel_http_request *req, struct tel_span *ret);
 
@@ -119,6 +122,9 @@ struct insert_params {
 
 /* False when the request has been answered with 400. Spans live as long as the request. */
 bool insert_params_parse(struct tel_http_request *req, struct insert_params *ret);
+/* Other names to look for when the request named none. */
+void insert_params_default(struct tel_http_request *req, struct insert_params *params,
+                           const char *time_field, const char *msg_field);
 /* Turns flat fields into an event of a stream and adds it: time, message and stream fields are
  * taken out by their names, ignored ones dropped, extra ones added. False as insert_add. */
 bool insert_flat(struct insert_session *s, const struct insert_params *params,
@@ -126,5 +132,8 @@ bool insert_flat(struct insert_session *s, const struct insert_params *params,
 
 /* Formats */
 void insert_jsonline_routes(struct tel_insert *in, struct tel_http_server *server);
+void insert_loki_routes(struct tel_insert *in, struct tel_http_server *server);
+void insert_elastic_routes(struct tel_insert *in, struct tel_http_server *server);
+void insert_otlp_routes(struct tel_insert *in, struct tel_http_server *server);
 
 #endif

@@ -108,6 +108,16 @@ bool insert_params_parse(struct tel_http_request *req, struct insert_params *p)
     return bad == NULL;
 }
 
+void insert_params_default(struct tel_http_request *req, struct insert_params *p,
+                           const char *time_field, const char *msg_field)
+{
+    struct tel_span v;
+    if (!get(req, "_time_field", "VL-Time-Field", &v))
+        p->time_fields[p->time_count++] = tel_span_cstr(time_field);
+    if (!get(req, "_msg_field", "VL-Msg-Field", &v))
+        p->msg_fields[p->msg_count++] = tel_span_cstr(msg_field);
+}
+
 /* ---- flat fields -------------------------------------------------------------------------- */
 
 static bool ignored(const struct insert_params *p, struct tel_span name)

@@ -353,15 +353,23 @@ tel_code insert_session_end(struct insert_session *s, struct tel_error *err)
     return rc;
 }
 
-void insert_reply(struct insert_session *s, struct tel_http_request *req)
+void insert_reply_failed(struct tel_http_request *req, const struct tel_error *err)
+{
+    tel_http_reply_header(req, "Retry-After", TEL_SPAN("1"));
+    tel_http_reply_error(req, err->code == TEL_ERR_AGAIN ? 429 : 503,
+                         "not all events were stored, send them again: %s", err->text);
+}
+
+void insert_reply(struct insert_session *s, struct tel_http_request *req, unsigned status)
 {
     struct tel_error err;
     tel_error_clear(&err);
-    tel_code rc = insert_session_end(s, &err);
-    if (rc != TEL_OK) {
-        tel_http_reply_header(req, "Retry-After", TEL_SPAN("1"));
-        tel_http_reply_error(req, rc == TEL_ERR_AGAIN ? 429 : 503,
-                             "not all events were stored, send them again: %s", err.text);
+    if (insert_session_end(s, &err) != TEL_OK) {
+        insert_reply_failed(req, &err);
+        return;
+    }
+    if (status == 204 && s->bad == 0) {
+        tel_http_reply(req, status, NULL, tel_span_make(NULL, 0));
         return;
     }
     struct tel_buf out = {0};

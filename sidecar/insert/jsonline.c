@@ -82,7 +82,7 @@ static void jsonline_handler(void *ctx, struct tel_http_request *req)
     if (!j)
         return;
     take_lines(j, tel_http_body(req));
-    insert_reply(j->session, req);
+    insert_reply(j->session, req, 200);
 }
 
 void insert_jsonline_routes(struct tel_insert *in, struct tel_http_server *server)
