@@ -191,7 +191,7 @@ void select_tail_handler(void *ctx, struct tel_http_request *req)
     t->params.gone_ctx = req;
     t->refresh_ns = TEL_MAX(refresh_ns, REFRESH_MIN_NS);
     t->params.start_ns = args.params.now_ns - start_offset_ns;
-    t->shown_until_ns = args.params.now_ns;
+    t->shown_until_ns = t->params.start_ns;
     t->seen.turned_ns = args.params.now_ns;
     tel_map_init(&t->seen.now);
     tel_map_init(&t->seen.before);

@@ -178,10 +178,10 @@ static tel_code run_query(struct run *r, const request *req, struct tel_arena *a
         .mode = TEL_EXEC_SHARD, .start_ns = req->start_ns, .end_ns = req->end_ns};
     struct tel_chain *chain = NULL;
     rc = tel_chain_open(q, &exec, run_sink, r, &chain, err);
+    size_t count = s->event_count, n = 0, step = s->batch_rows ? s->batch_rows : 100;
     const struct memory_event **picked =
-        TEL_ARENA_ARRAY(arena, const struct memory_event *, s->event_count);
-    size_t n = 0, step = s->batch_rows ? s->batch_rows : 100;
-    for (size_t i = 0; i < s->event_count; i++)
+        TEL_ARENA_ARRAY(arena, const struct memory_event *, count);
+    for (size_t i = 0; i < count; i++)
         if (wanted(req, &s->events[i]))
             picked[n++] = &s->events[i];
     if (req->max_rows && n)

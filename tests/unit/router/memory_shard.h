@@ -19,7 +19,7 @@ struct memory_event {
 /* One server: some partitions of a shared set of events. */
 struct memory_shard {
     const struct memory_event *events;
-    size_t event_count;
+    _Atomic size_t event_count; /* tests let it grow */
     const char *address;
     uint32_t partitions[64];
     size_t partition_count;

@@ -8,8 +8,10 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "router/select.h"
@@ -287,6 +289,65 @@ static void test_status_and_page(void **state)
     expect(f, "/page.css", "", 200, "text/css");
 }
 
+/* Reads from fd until `part` has come `n` times, or for wait_ms; returns how often it came. */
+static size_t read_until(int fd, struct tel_buf *out, const char *part, size_t n, int wait_ms)
+{
+    int64_t until = tel_mono_ns(tel_clock_system()) + wait_ms * TEL_NS_PER_MS;
+    for (;;) {
+        size_t got = out->len ? count_of(tel_buf_cstr(out), part) : 0;
+        int64_t left = (until - tel_mono_ns(tel_clock_system())) / TEL_NS_PER_MS;
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (got >= n || left <= 0 || poll(&p, 1, (int)left) <= 0)
+            return got;
+        tel_buf_reserve(out, 65536);
+        ssize_t len = read(fd, out->ptr + out->len, 65535);
+        if (len <= 0)
+            return got;
+        out->len += (size_t)len;
+    }
+}
+
+/* New events come once each, old ones not again, and late ones too. */
+static void test_tail(void **state)
+{
+    struct fixture *f = *state;
+    struct memory_event *fresh = memory_events(120, 8, 7);
+    int64_t now = tel_wall_ns(tel_clock_system());
+    for (size_t i = 0; i < 120; i++)
+        fresh[i].key.time_ns = now - (int64_t)(i % 10) * 100 * TEL_NS_PER_MS;
+    for (size_t i = 0; i < f->cluster.shard_count; i++) {
+        f->cluster.shards[i].events = fresh;
+        f->cluster.shards[i].event_count = 100;
+    }
+    int fd = raw_connect(tel_http_server_address(f->http));
+    raw_send_str(fd, "GET /select/logsql/tail?query=*&start_offset=1m&refresh_interval=100ms HTTP/1.1\r\n"
+                     "Host: x\r\n\r\n");
+    struct tel_buf out = {0};
+    assert_int_equal(read_until(fd, &out, "\"_msg\":", 100, 10000), 100);
+    int searches = f->cluster.shards[0].searches;
+    assert_int_equal(read_until(fd, &out, "\"_msg\":", 101, 500), 100);
+    assert_true(f->cluster.shards[0].searches > searches);
+    for (size_t i = 0; i < f->cluster.shard_count; i++)
+        f->cluster.shards[i].event_count = 120;
+    assert_int_equal(read_until(fd, &out, "\"_msg\":", 120, 10000), 120);
+    assert_int_equal(read_until(fd, &out, "\"_msg\":", 121, 500), 120);
+    /* A server that goes is told, and the tail goes on. */
+    for (size_t i = 0; i < f->cluster.shard_count; i++)
+        f->cluster.shards[i].refuse = true;
+    assert_int_equal(read_until(fd, &out, "{\"_warning\":\"no shard answered", 1, 10000), 1);
+    close(fd);
+    tel_buf_free(&out);
+    int64_t until = tel_mono_ns(tel_clock_system()) + 10 * TEL_NS_PER_S;
+    struct tel_http_server_stats stats;
+    do {
+        tel_http_server_stats(f->http, &stats);
+    } while (stats.in_flight > 0 && tel_mono_ns(tel_clock_system()) < until);
+    assert_int_equal(stats.in_flight, 0);
+    for (size_t i = 0; i < f->cluster.shard_count; i++)
+        f->cluster.shards[i].event_count = 0;
+    free(fresh);
+}
+
 static int make_events(void **state)
 {
     (void)state;
@@ -313,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stats_as_prometheus, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status_and_page, setup, teardown),
     };
     return cmocka_run_group_tests(tests, make_events, free_events);
