@@ -270,9 +270,11 @@ static void source_failed(struct fanout_source *s, tel_code code, const char *te
     struct fanout *f = s->fanout;
     /* A server that gives up at the deadline may call it what it likes. */
     bool over = now_ns() >= f->o.deadline_ns - NEAR_NS;
+    char late[TEL_ERROR_TEXT_MAX];
+    snprintf(late, sizeof(late), "%s: deadline exceeded", s->address);
     s->ended = true;
     for (size_t i = 0; i < s->parts.len; i++) {
-        part_why(s->parts.items[i], text);
+        part_why(s->parts.items[i], over ? late : text);
         s->parts.items[i]->late = over || code == TEL_ERR_TIMEOUT;
     }
     if (source_loses(s)) {
