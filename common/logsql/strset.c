@@ -16,9 +16,11 @@ void tel_strlist_add(struct tel_buf *list, struct tel_span s)
 
 bool tel_strlist_next(struct tel_span list, size_t *pos, struct tel_span *ret)
 {
+    if (*pos >= list.len)
+        return false;
     const char *p = list.ptr + *pos, *end = list.ptr + list.len;
     uint64_t len;
-    if (*pos >= list.len || !tel_varint_get(&p, end, &len) || len > (uint64_t)(end - p))
+    if (!tel_varint_get(&p, end, &len) || len > (uint64_t)(end - p))
         return false;
     *ret = tel_span_make(p, (size_t)len);
     *pos = (size_t)(p - list.ptr) + (size_t)len;
