@@ -55,33 +55,36 @@ def test_tailed_files_survive_kill9(procs, bin_dir, tmp_path, seed):
     logs = tmp_path / "app"
     logs.mkdir()
     s = Standalone(procs, bin_dir, tmp_path / "data", tail=[str(logs / "*.log")]).start()
-    total, per_file = 60000, 20000
+    total, per_file = 500000, 50000
     done = threading.Event()
 
     def write():
         mine = random.Random(seed)
         for f in range(total // per_file):
-            with open(logs / f"{f}.log", "w", encoding="ascii", buffering=1) as out:
+            with open(logs / f"{f}.log", "w", encoding="ascii", buffering=4096) as out:
                 for i in range(per_file):
                     out.write(f"{f * per_file + i:08d} line of file {f} with some text {mine.randrange(1 << 30)}\n")
-                    if i % 500 == 0:
+                    if i % 1000 == 0:
                         time.sleep(0.01)
         done.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     kills = 0
-    while not done.is_set() or kills < 4:
+    while not done.is_set() or kills < 6:
         done.wait(rnd.uniform(0.2, 1.5))
         s.kill9()
         s.start()
         kills += 1
     writer.join()
-    s.wait_count("*", total, seconds=60)
+    s.wait_count("*", total, seconds=120)
     found = {}
     for r in s.query("* | fields _time, _msg, file"):
         found.setdefault(r["file"], []).append(int(r["_msg"][:8]))
     numbers = [n for lines in found.values() for n in lines]
     print(f"TEL_SEED={seed}: {total} lines, {len(numbers)} found, {kills} kills")
     assert sorted(numbers) == list(range(total))
+    for f in range(total // per_file):  # and in order within their source
+        rows = s.query(f'{{file="{logs / f"{f}.log"}"}} | sort by (_time) | fields _msg', timeout="60s")
+        assert [int(r["_msg"][:8]) for r in rows] == list(range(f * per_file, (f + 1) * per_file))
     s.stop()
