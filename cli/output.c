@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
+
 #define DIM    "\033[2m"
 #define CYAN   "\033[36m"
 #define RED    "\033[1;31m"
@@ -146,6 +148,12 @@ bool cli_output_row(struct cli_output *o, struct tel_span row, struct tel_span *
     const struct tel_field *f = find(o, "_error");
     if (f) {
         *ret_error = f->value;
+        return true;
+    }
+    f = find(o, "_warning");
+    if (f && o->flat.fields.len == 1) { /* not a row, and not the end either */
+        tel_buf_add_escaped(&o->line, f->value, (size_t)-1);
+        cli_complain("%.*s", (int)TEL_MIN(o->line.len, (size_t)900), o->line.ptr);
         return true;
     }
     if (o->format == CLI_JSON) {

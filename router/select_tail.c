@@ -127,12 +127,13 @@ static void wait_a_little(struct tail *t)
 
 static enum tel_http_pull tail_pull(void *ctx, struct tel_http_request *req, struct tel_buf *out)
 {
-    (void)req;
     struct tail *t = ctx;
     struct tel_error err;
     tel_code rc = TEL_OK;
     bool more = true;
     if (!t->query) {
+        if (tel_http_draining(req)) /* it has no end of its own */
+            return TEL_HTTP_END;
         if (tel_mono_ns(t->select->clock) < t->next_round_ns) {
             wait_a_little(t);
             return TEL_HTTP_MORE;

@@ -372,6 +372,11 @@ bool tel_http_gone(const struct tel_http_request *req)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
+bool tel_http_draining(const struct tel_http_request *req)
+{
+    return atomic_load(&req->server->draining);
+}
+
 /* ---- replies ------------------------------------------------------------------------------ */
 
 void tel_http_reply_header(struct tel_http_request *req, const char *name, struct tel_span value)

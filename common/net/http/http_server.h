@@ -104,6 +104,8 @@ void *tel_http_state(const struct tel_http_request *req);
 void tel_http_set_state(struct tel_http_request *req, void *state, void (*free_state)(void *));
 /* Has the client gone, or is the server being stopped? Cheap (one system call); for long work. */
 bool tel_http_gone(const struct tel_http_request *req);
+/* Does the server take no new requests any more? Answers without an end should come to one. */
+bool tel_http_draining(const struct tel_http_request *req);
 
 /* ---- the reply ---------------------------------------------------------------------------- */
 

@@ -15,7 +15,8 @@ from waiting import poll_until
 def server(procs, bin_dir, tmp_path):
     s = Standalone(procs, bin_dir, tmp_path / "data").start()
     yield s
-    s.stop()
+    if s.process.alive():
+        s.stop()
 
 
 def rows(n, **fields):
@@ -109,8 +110,13 @@ def test_live_tail(server):
                 return follower.poll() is None and _readable(follower.stdout)
             poll_until(seen, 20, "a row from telescope tail", interval=0.3)
             assert follower.stdout.readline() == b"a needle\n"
+            began = time.monotonic()
+            server.stop()  # a follower does not hold it up, and is told the end
+            assert time.monotonic() - began < 8
+            assert follower.wait(10) == 0
         finally:
-            follower.terminate()
+            if follower.poll() is None:
+                follower.terminate()
 
 
 def _readable(stream):
