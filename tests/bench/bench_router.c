@@ -1,0 +1,437 @@
+/*
+ * bench_router: what a router adds to the slowest shard, and how many small queries it answers.
+ *
+ * Shard servers run in this process, over real gRPC sockets; each answers a search by working for
+ * --work-ms (a sleep: the shards of a cluster have CPUs of their own, these do not) and sending
+ * --rows rows. A query's overhead is the time that its client waits over HTTP, less the time that
+ * the slowest of its searches took inside its server: parsing, planning, fan-out, both networks,
+ * merging, JSON.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+#include "common/net/rpc/server.h"
+#include "common/net/rpc/workers.h"
+#include "common/sys/limits.h"
+#include "router/select.h"
+#include "router/shard_client_rpc.h"
+#include "schemas/schemas.h"
+
+#define SHARDS_MAX 32u
+#define SLOTS      65536u
+
+static unsigned work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
+static _Atomic int64_t slowest[SLOTS]; /* by the query's number: its slowest search, in ns */
+static _Atomic unsigned numbers;
+
+static int64_t now_ns(void)
+{
+    return tel_mono_ns(tel_clock_system());
+}
+
+static void must(tel_code rc, const struct tel_error *err)
+{
+    if (rc != TEL_OK) {
+        fprintf(stderr, "bench_router: %s\n", err->text);
+        exit(1);
+    }
+}
+
+/* ---- shards -------------------------------------------------------------------------------------- */
+
+struct shard {
+    Telescope__Shard__V1__Shard_Service service; /* first */
+    struct tel_rpc_server *server;
+    struct tel_rpc_workers *workers;
+    char address[32];
+};
+
+/* The newest rows of a partition, newest first. */
+static void send_rows(struct tel_rpc_call *call, uint32_t partition, uint32_t n)
+{
+    int64_t *times = tel_calloc(n, sizeof(*times));
+    uint32_t *partitions = tel_calloc(n, sizeof(*partitions));
+    int64_t *offsets = tel_calloc(n, sizeof(*offsets));
+    uint32_t *indexes = tel_calloc(n, sizeof(*indexes));
+    uint32_t *lengths = tel_calloc(n, sizeof(*lengths));
+    char *text = tel_malloc(n * 128u);
+    size_t used = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        times[i] = (int64_t)1700000000 * TEL_NS_PER_S - (int64_t)i * 1000 - partition;
+        partitions[i] = partition;
+        offsets[i] = n - i;
+        int len = snprintf(text + used, 128,
+                           "Receiving block blk_%u src: /10.0.0.%u:5%03u dest: /10.0.0.%u:50010", i * 7919,
+                           partition, i % 1000, i % 256);
+        lengths[i] = (uint32_t)len;
+        used += (size_t)len;
+    }
+    Telescope__Shard__V1__Column time_column = TELESCOPE__SHARD__V1__COLUMN__INIT;
+    time_column.name = (char *)(uintptr_t)"_time";
+    Telescope__Shard__V1__Column column = TELESCOPE__SHARD__V1__COLUMN__INIT;
+    column.name = (char *)(uintptr_t)"_msg";
+    column.n_lengths = n;
+    column.lengths = lengths;
+    column.data = (ProtobufCBinaryData){.len = used, .data = (uint8_t *)text};
+    Telescope__Shard__V1__Column *columns[] = {&time_column, &column};
+    Telescope__Shard__V1__RowBatch rows = TELESCOPE__SHARD__V1__ROW_BATCH__INIT;
+    rows.rows = n;
+    rows.n_times_ns = rows.n_partitions = rows.n_offsets = rows.n_indexes = n;
+    rows.times_ns = times;
+    rows.partitions = partitions;
+    rows.offsets = offsets;
+    rows.indexes = indexes;
+    rows.n_columns = 2;
+    rows.columns = columns;
+    Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
+    res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_ROWS;
+    res.rows = &rows;
+    if (n > 0 && tel_rpc_send_wait(call, &res.base) != TEL_OK)
+        fprintf(stderr, "bench_router: rows were not sent\n");
+    free(times);
+    free(partitions);
+    free(offsets);
+    free(indexes);
+    free(lengths);
+    free(text);
+}
+
+static void send_end(struct tel_rpc_call *call, uint32_t partition)
+{
+    Telescope__Shard__V1__PartitionState state = TELESCOPE__SHARD__V1__PARTITION_STATE__INIT;
+    state.partition = partition;
+    Telescope__Shard__V1__PartitionState *states[] = {&state};
+    Telescope__Shard__V1__SearchEnd end = TELESCOPE__SHARD__V1__SEARCH_END__INIT;
+    end.n_partitions = 1;
+    end.partitions = states;
+    Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
+    res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END;
+    res.end = &end;
+    if (tel_rpc_send_wait(call, &res.base) != TEL_OK)
+        fprintf(stderr, "bench_router: an end was not sent\n");
+}
+
+static void search(Telescope__Shard__V1__Shard_Service *self,
+                   const Telescope__Shard__V1__SearchRequest *req,
+                   Telescope__Shard__V1__SearchResponse_Closure reply, void *call)
+{
+    (void)self;
+    (void)reply;
+    int64_t begun = now_ns();
+    uint32_t partition = req->partitions[0];
+    if (work_ms)
+        nanosleep(&(struct timespec){.tv_nsec = (long)(work_ms * TEL_NS_PER_MS)}, NULL);
+    send_rows(call, partition, (uint32_t)TEL_MIN(row_count, req->max_rows));
+    send_end(call, partition);
+    _Atomic int64_t *slot = &slowest[(uint64_t)req->start_ns % SLOTS];
+    int64_t took = now_ns() - begun, was = atomic_load(slot);
+    while (was < took && !atomic_compare_exchange_weak(slot, &was, took))
+        ;
+    tel_rpc_finish_ok(call);
+}
+
+static bool dispatch(void *ctx, void (*run)(void *arg), void *arg)
+{
+    struct shard *s = ctx;
+    return tel_rpc_workers_dispatch(s->workers, run, arg);
+}
+
+static void shard_start(struct shard *s)
+{
+    struct tel_error err;
+    uint16_t port;
+    telescope__shard__v1__shard__init(&s->service, NULL);
+    s->service.search = search;
+    must(tel_rpc_workers_new(16, 4096, &s->workers, &err), &err);
+    must(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "127.0.0.1:0", .ctx = s,
+                                                             .dispatch = dispatch},
+                            &s->server, &err),
+         &err);
+    must(tel_rpc_server_add(s->server, &s->service.base,
+                            tel_span_make(tel_schema_shard_pb, tel_schema_shard_pb_len), &err),
+         &err);
+    must(tel_rpc_server_start(s->server, &port, &err), &err);
+    snprintf(s->address, sizeof(s->address), "127.0.0.1:%u", port);
+}
+
+static void shard_stop(struct shard *s)
+{
+    tel_rpc_server_free(s->server);
+    tel_rpc_workers_free(s->workers);
+}
+
+/* ---- the router and its clients ------------------------------------------------------------------ */
+
+struct bench {
+    struct shard shards[SHARDS_MAX];
+    unsigned shard_count;
+    struct shard_client *client;
+    struct router *router;
+    struct select *select;
+    struct tel_http_server *http;
+};
+
+static void bench_start(struct bench *b, unsigned shards)
+{
+    struct tel_error err;
+    struct shard_map *map = shard_map_new(0);
+    b->shard_count = shards;
+    for (unsigned i = 0; i < shards; i++) {
+        shard_start(&b->shards[i]);
+        must(shard_map_add(map, i, b->shards[i].address, &err), &err);
+    }
+    must(shard_client_rpc_new(&(struct shard_client_rpc_options){0}, &b->client, &err), &err);
+    b->router = router_new(&(struct router_options){.hedge_after_ms = -1}, b->client, map, NULL);
+    b->select = select_new(b->router, NULL);
+    must(tel_http_server_new(&(struct tel_http_server_options){.address = "127.0.0.1:0",
+                                                               .connections_max = 4096},
+                             &b->http, &err),
+         &err);
+    select_add_routes(b->select, b->http);
+    must(tel_http_server_start(b->http, &err), &err);
+    shard_map_unref(map);
+}
+
+static void bench_stop(struct bench *b)
+{
+    tel_http_server_free(b->http);
+    select_free(b->select);
+    router_free(b->router);
+    b->client->ops->free(b->client);
+    for (unsigned i = 0; i < b->shard_count; i++)
+        shard_stop(&b->shards[i]);
+}
+
+static int connect_to(const char *address)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    in.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect(fd, (struct sockaddr *)&in, sizeof(in)) != 0) {
+        fprintf(stderr, "bench_router: %s\n", strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
+/* Reads an answer with Content-Length; false if it is no 200, or partial. */
+static bool read_answer(int fd, struct tel_buf *buf)
+{
+    tel_buf_clear(buf);
+    for (;;) {
+        tel_buf_reserve(buf, 65536);
+        ssize_t n = read(fd, buf->ptr + buf->len, 65535);
+        if (n <= 0)
+            return false;
+        buf->len += (size_t)n;
+        const char *text = tel_buf_cstr(buf), *head = strstr(text, "\r\n\r\n");
+        if (!head)
+            continue;
+        const char *length = strstr(text, "Content-Length: ");
+        if (!length || length > head || strncmp(text, "HTTP/1.1 200", 12) != 0 ||
+            strstr(text, "X-Telescope-Partial"))
+            return false;
+        if (buf->len >= (size_t)(head + 4 - text) + strtoul(length + 16, NULL, 10))
+            return true;
+    }
+}
+
+struct times {
+    TEL_VEC(int64_t) total, overhead;
+    unsigned failed;
+};
+
+static void ask(int fd, struct tel_buf *buf, struct times *t)
+{
+    char request[512];
+    unsigned number = atomic_fetch_add(&numbers, 1) % (SLOTS - 1) + 1;
+    atomic_store(&slowest[number], 0);
+    /* start= is how a search finds its query again: nanoseconds since the epoch. */
+    int len = snprintf(request, sizeof(request),
+                       "GET /select/logsql/query?query=block&limit=100&start=1970-01-01T00:00:00.%09uZ"
+                       " HTTP/1.1\r\nHost: x\r\n\r\n",
+                       number);
+    int64_t begun = now_ns();
+    bool ok = write(fd, request, (size_t)len) == len && read_answer(fd, buf);
+    int64_t took = now_ns() - begun;
+    if (!ok) {
+        t->failed++;
+        return;
+    }
+    tel_vec_push(&t->total, took);
+    tel_vec_push(&t->overhead, took - atomic_load(&slowest[number]));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double percentile_ms(int64_t *v, size_t n, double p)
+{
+    if (n == 0)
+        return -1;
+    qsort(v, n, sizeof(*v), by_value);
+    size_t i = (size_t)((double)(n - 1) * p);
+    return (double)v[i] / 1e6;
+}
+
+static void overhead(unsigned shards, struct tel_buf *json)
+{
+    struct bench b = {.shard_count = 0};
+    struct times t = {.failed = 0};
+    struct tel_buf buf = {0};
+    bench_start(&b, shards);
+    int fd = connect_to(tel_http_server_address(b.http));
+    for (unsigned i = 0; i < 20; i++) /* connections are made, caches are warm */
+        ask(fd, &buf, &t);
+    tel_vec_clear(&t.total);
+    tel_vec_clear(&t.overhead);
+    int64_t cpu = tel_process_cpu_ns();
+    for (unsigned i = 0; i < queries; i++)
+        ask(fd, &buf, &t);
+    double cpu_us = (double)(tel_process_cpu_ns() - cpu) / 1e3 / queries;
+    double p50 = percentile_ms(t.overhead.items, t.overhead.len, 0.5);
+    double p99 = percentile_ms(t.overhead.items, t.overhead.len, 0.99);
+    printf("%2u shards: overhead p50 %.3f ms, p99 %.3f ms; query p50 %.3f ms, p99 %.3f ms; "
+           "CPU %.0f us a query, shards included; %u failed\n",
+           shards, p50, p99, percentile_ms(t.total.items, t.total.len, 0.5),
+           percentile_ms(t.total.items, t.total.len, 0.99), cpu_us, t.failed);
+    fflush(stdout);
+    tel_buf_printf(json, "\"overhead_%u\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"failed\":%u},", shards,
+                   p50, p99, t.failed);
+    close(fd);
+    tel_buf_free(&buf);
+    tel_vec_free(&t.total);
+    tel_vec_free(&t.overhead);
+    bench_stop(&b);
+}
+
+/* ---- many at once -------------------------------------------------------------------------------- */
+
+struct asker {
+    pthread_t thread;
+    const char *address;
+    struct times t;
+};
+
+static void *asker_run(void *arg)
+{
+    struct asker *a = arg;
+    struct tel_buf buf = {0};
+    int fd = connect_to(a->address);
+    for (unsigned i = 0; i < rounds; i++)
+        ask(fd, &buf, &a->t);
+    close(fd);
+    tel_buf_free(&buf);
+    return NULL;
+}
+
+static void many(unsigned shards, struct tel_buf *json)
+{
+    struct bench b = {.shard_count = 0};
+    bench_start(&b, shards);
+    struct asker *askers = tel_calloc(concurrent, sizeof(*askers));
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 128u << 10);
+    int64_t begun = now_ns(), cpu = tel_process_cpu_ns();
+    unsigned started = 0;
+    for (; started < concurrent; started++) {
+        askers[started].address = tel_http_server_address(b.http);
+        if (pthread_create(&askers[started].thread, &attr, asker_run, &askers[started]) != 0)
+            break;
+    }
+    struct times all = {.failed = (concurrent - started) * rounds};
+    for (unsigned i = 0; i < started; i++) {
+        pthread_join(askers[i].thread, NULL);
+        all.failed += askers[i].t.failed;
+        for (size_t k = 0; k < askers[i].t.total.len; k++)
+            tel_vec_push(&all.total, askers[i].t.total.items[k]);
+        tel_vec_free(&askers[i].t.total);
+        tel_vec_free(&askers[i].t.overhead);
+    }
+    double seconds = (double)(now_ns() - begun) / 1e9;
+    double rate = (double)all.total.len / seconds;
+    double cpu_us = (double)(tel_process_cpu_ns() - cpu) / 1e3 / (double)TEL_MAX(all.total.len, 1);
+    double p50 = percentile_ms(all.total.items, all.total.len, 0.5);
+    double p99 = percentile_ms(all.total.items, all.total.len, 0.99);
+    printf("%u clients at once, %u shards: %.0f queries/s, p50 %.1f ms, p99 %.1f ms; CPU %.0f us a "
+           "query, shards and clients included; peak %.0f MB; %u failed\n",
+           concurrent, shards, rate, p50, p99, cpu_us,
+           (double)tel_process_peak_rss_bytes() / 1e6, all.failed);
+    tel_buf_printf(json,
+                   "\"concurrent\":{\"clients\":%u,\"shards\":%u,\"queries_per_second\":%.0f,"
+                   "\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"cpu_us\":%.0f,\"failed\":%u}",
+                   concurrent, shards, rate, p50, p99, cpu_us, all.failed);
+    pthread_attr_destroy(&attr);
+    tel_vec_free(&all.total);
+    free(askers);
+    bench_stop(&b);
+}
+
+static void usage(void)
+{
+    puts("usage: bench_router [--work-ms N] [--rows N] [--queries N] [--clients N] [--rounds N]\n"
+         "\n"
+         "What a router adds to the slowest of 1, 4, 8 and 32 shards, and how it stands many clients\n"
+         "at once over 8 shards. The last line is one JSON object.\n"
+         "\n"
+         "  --work-ms N   how long a shard works on a search (5)\n"
+         "  --rows N      rows that each shard sends; 100 are answered (100)\n"
+         "  --queries N   queries for each number of shards, one after the other (400)\n"
+         "  --clients N   clients at once (1000)\n"
+         "  --rounds N    queries of each (10)\n"
+         "  --corpus F    taken and not used: the rows are made here\n");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"work-ms", required_argument, NULL, 'w'}, {"rows", required_argument, NULL, 'r'},
+        {"queries", required_argument, NULL, 'q'}, {"clients", required_argument, NULL, 'c'},
+        {"rounds", required_argument, NULL, 'n'},  {"corpus", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},          {0}};
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        unsigned v = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
+        if (c == 'w')
+            work_ms = v;
+        else if (c == 'r')
+            row_count = v;
+        else if (c == 'q')
+            queries = TEL_MAX(v, 1);
+        else if (c == 'c')
+            concurrent = TEL_MAX(v, 1);
+        else if (c == 'n')
+            rounds = TEL_MAX(v, 1);
+        else if (c != 'f') {
+            usage();
+            return c == 'h' ? 0 : 2;
+        }
+    }
+    tel_limits_raise_open_files(65536);
+    struct tel_buf json = {0};
+    tel_buf_add_char(&json, '{');
+    static const unsigned sizes[] = {1, 4, 8, 32};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(sizes); i++)
+        overhead(sizes[i], &json);
+    many(8, &json);
+    tel_buf_add_char(&json, '}');
+    puts(tel_buf_cstr(&json));
+    tel_buf_free(&json);
+    return 0;
+}
