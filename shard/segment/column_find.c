@@ -1,7 +1,7 @@
 /*
- * Which columns may hold some bytes; see column_may_hold. Shapes are looked at by their text alone: a
- * run of letters that are no hex digits never reaches from a shape's text into a field, since fields
- * are digits, hex digits, or whole words.
+ * Which columns may hold some bytes; see column_may_hold. Numbers are not read: a shape of numbers is
+ * an automaton, and in one with texts a part of the bytes is looked for that lies in one piece, since
+ * fields are digits, hex digits, or whole words.
  */
 #include "common/logsql/words.h"
 #include "shard/segment/column.h"
@@ -13,18 +13,27 @@ struct finding {
     struct tel_error *err;
 };
 
-static bool is_plain_letter(char c)
+static bool is_word(char c)
 {
-    unsigned char u = (unsigned char)c;
-    return split_is_word[u] && !(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f');
+    return split_is_word[(unsigned char)c];
 }
 
-static struct tel_span longest_letters(struct tel_span s)
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static bool is_plain_letter(char c)
+{
+    return is_word(c) && !is_hex(c);
+}
+
+static struct tel_span longest(struct tel_span s, bool (*in)(char))
 {
     struct tel_span best = {"", 0};
     for (size_t i = 0; i < s.len; i++) {
         size_t start = i;
-        while (i < s.len && is_plain_letter(s.ptr[i]))
+        while (i < s.len && in(s.ptr[i]))
             i++;
         if (i - start > best.len)
             best = tel_span_slice(s, start, i);
@@ -40,16 +49,72 @@ static bool holds(struct tel_span text, struct tel_span bytes)
 static tel_code find_column(const struct finding *f, struct cursor *node, size_t n,
                             struct tel_span bytes, unsigned depth, bool *ret);
 
+/* What to look for in a shape with fields of text. Where fields are whole words, the longest word of
+ * the bytes lies in one field or in the shape's text; elsewhere its plain letters do. */
+static struct finding part_of(const struct finding *f, struct tel_span text)
+{
+    bool whole = true;
+    for (size_t k = 0; k < text.len; k++) {
+        if (text.ptr[k] == 0 && ((k > 0 && (is_word(text.ptr[k - 1]) || text.ptr[k - 1] == 0)) ||
+                                 (k + 1 < text.len && is_word(text.ptr[k + 1]))))
+            whole = false;
+    }
+    struct finding part = *f;
+    part.bytes = whole ? longest(f->bytes, is_word) : f->letters;
+    part.letters = longest(part.bytes, is_plain_letter);
+    return part;
+}
+
+/* Could the bytes stand in a value of a shape whose fields are numbers? The shape as an automaton: a
+ * field takes any run of its digits, and the bytes may begin and end anywhere. */
+static bool fits(struct tel_span text, const uint8_t *kinds, struct tel_span bytes)
+{
+    if (text.len >= 63)
+        return true;
+    uint64_t fields = 0, now = (UINT64_C(1) << (text.len + 1)) - 1;
+    uint8_t kind_at[64];
+    for (size_t k = 0, f = 0; k < text.len; k++) {
+        if (text.ptr[k] == 0) {
+            fields |= UINT64_C(1) << k;
+            kind_at[k] = kinds[f++];
+        }
+    }
+    for (size_t i = 0; i < bytes.len && now; i++) {
+        char c = bytes.ptr[i];
+        bool digit = c >= '0' && c <= '9', hex = digit || (c >= 'a' && c <= 'f');
+        uint64_t next = 0;
+        for (uint64_t b = now; b; b &= b - 1) {
+            unsigned at = (unsigned)__builtin_ctzll(b);
+            uint64_t behind = UINT64_C(1) << (at + 1);
+            if (at == text.len)
+                continue;
+            if (!(fields >> at & 1))
+                next |= text.ptr[at] == c ? behind : 0;
+            else if (kind_at[at] == FIELD_HEX || kind_at[at] == FIELD_ID ? hex : digit)
+                next |= behind | UINT64_C(1) << at;
+        }
+        for (unsigned at = 0; at < text.len; at++) /* a field may be at its end */
+            next |= (next & fields & UINT64_C(1) << at) << 1;
+        now = next;
+    }
+    return now != 0;
+}
+
 static tel_code find_shape(const struct finding *f, struct cursor *node, size_t n, unsigned depth,
                            bool *ret)
 {
     struct tel_span text = cursor_span(node);
-    if (f->letters.len == 0 || holds(text, f->letters))
-        *ret = true;
+    uint8_t kinds[SHAPE_FIELDS_MAX];
+    size_t fields = 0;
+    struct finding part = part_of(f, text);
+    bool texts = false;
     for (size_t k = 0; k < text.len && !node->bad; k++) {
         if (text.ptr[k] != 0)
             continue;
-        unsigned kind = cursor_byte(node);
+        uint8_t kind = cursor_byte(node);
+        if (fields == SHAPE_FIELDS_MAX)
+            return segment_corrupt(f->err, "fields of a shape");
+        kinds[fields++] = kind;
         if (kind <= FIELD_HEX) {
             if (kind != FIELD_DECIMAL)
                 cursor_byte(node);
@@ -57,14 +122,18 @@ static tel_code find_shape(const struct finding *f, struct cursor *node, size_t 
         } else if (kind == FIELD_ID) {
             cursor_varint(node);
         } else if (kind == FIELD_TEXT) {
+            texts = true;
             /* how many values the field has is not known here, and does not matter */
-            tel_code rc = find_column(f, node, n, f->letters, depth, ret);
+            tel_code rc = find_column(&part, node, n, part.bytes, depth, ret);
             if (rc != TEL_OK)
                 return rc;
         } else {
             return segment_corrupt(f->err, "kind of a field");
         }
     }
+    if (!*ret)
+        *ret = texts ? part.letters.len == 0 || holds(text, part.bytes)
+                     : fits(text, kinds, f->bytes);
     return TEL_OK;
 }
 
@@ -134,7 +203,7 @@ static tel_code find_column(const struct finding *f, struct cursor *node, size_t
 tel_code column_may_hold(struct stream_reader *r, struct cursor *node, size_t n,
                          struct tel_span bytes, bool *ret, struct tel_error *err)
 {
-    struct finding f = {r, bytes, longest_letters(bytes), err};
+    struct finding f = {r, bytes, longest(bytes, is_plain_letter), err};
     *ret = false;
     return find_column(&f, node, n, bytes, 0, ret);
 }
