@@ -7,12 +7,12 @@
  *     - what can only lie within a hole is looked for there, not in bodies put together;
  *     - labels are asked once a stream.
  *
- * When only the newest rows are wanted, rows are asked in windows from the end that grow.
+ * Bits stand for rows by place: a template's are one run. When only the newest rows are wanted, rows
+ * are asked in windows from the end that grow.
  */
 #include "shard/segment/match.h"
 
 #include "common/base/buf.h"
-#include "shard/segment/marks.h"
 
 #define WINDOW_FIRST 4096u
 #define MEMO         512u
@@ -29,13 +29,38 @@ struct matching {
     struct tel_buf body;
     struct memo memo[MEMO];
     struct tel_block_source *all;
-    uint32_t *all_rows;
 };
 
 static bool any_set(const uint64_t *bits, size_t words)
 {
     for (size_t i = 0; i < words; i++) {
         if (bits[i])
+            return true;
+    }
+    return false;
+}
+
+/* The bits of word w that stand for places in [from, to). */
+static uint64_t word_mask(size_t w, size_t from, size_t to)
+{
+    uint64_t mask = UINT64_MAX;
+    if (w == from / 64)
+        mask &= UINT64_MAX << (from % 64);
+    if (w == to / 64)
+        mask &= (UINT64_C(1) << (to % 64)) - 1;
+    return mask;
+}
+
+static void clear_range(uint64_t *bits, size_t from, size_t to)
+{
+    for (size_t w = from / 64; w * 64 < to; w++)
+        bits[w] &= ~word_mask(w, from, to);
+}
+
+static bool any_in_range(const uint64_t *bits, size_t from, size_t to)
+{
+    for (size_t w = from / 64; w * 64 < to; w++) {
+        if (bits[w] & word_mask(w, from, to))
             return true;
     }
     return false;
@@ -76,75 +101,101 @@ static tel_code match_holes(struct matching *m, const struct plan_node *node, ui
     return TEL_OK;
 }
 
-static tel_code match_body(struct matching *m, const struct plan_node *node, uint32_t row,
-                           bool *ret, struct tel_error *err)
+static tel_code match_body(struct matching *m, const struct plan_node *node, uint32_t number,
+                           uint32_t i, bool *ret, struct tel_error *err)
 {
-    struct view *v = m->view;
-    uint32_t number = v->template_of[row];
-    uint32_t i = v->place[row] - v->reader->templates[number].first;
-    tel_code rc = TEL_OK;
-    if (node->refined[number] == PLAN_UNKNOWN)
-        rc = plan_refine(node, v, number, err);
-    *ret = false;
-    if (rc != TEL_OK || node->refined[number] == PLAN_NO_ROW)
-        return rc;
     if (node->refined[number] == PLAN_HOLES)
         return match_holes(m, node, number, i, ret, err);
-    rc = view_template(v, number, err);
+    tel_code rc = view_template(m->view, number, err);
     if (rc != TEL_OK)
         return rc;
-    return tel_filter_match_value(node->filter, view_body(v, number, i, &m->body), ret, err);
+    return tel_filter_match_value(node->filter, view_body(m->view, number, i, &m->body), ret, err);
 }
 
-static tel_code eval_body(struct matching *m, const struct plan_node *node, uint64_t *bits,
-                          struct tel_error *err)
+/* The rows of a template that the leaf's verdict calls MAYBE. */
+static tel_code eval_template(struct matching *m, const struct plan_node *node, uint32_t number,
+                              uint64_t *bits, struct tel_error *err)
 {
-    const struct view *v = m->view;
-    memset(m->memo, 0, sizeof(m->memo));
-    for (size_t w = 0; w < TEL_BITMAP_WORDS(v->reader->info.rows); w++) {
-        for (uint64_t b = bits[w]; b; b &= b - 1) {
-            uint32_t row = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b));
-            uint8_t verdict = node->verdicts[v->template_of[row]];
-            bool matches = verdict == VERDICT_ALL;
-            if (verdict == VERDICT_MAYBE) {
-                tel_code rc = match_body(m, node, row, &matches, err);
-                if (rc != TEL_OK)
-                    return rc;
-            }
+    const struct read_template *t = &m->view->reader->templates[number];
+    size_t from = t->first, to = from + t->rows;
+    tel_code rc = TEL_OK;
+    if (node->refined[number] == PLAN_UNKNOWN)
+        rc = plan_refine(node, m->view, number, err);
+    if (rc != TEL_OK)
+        return rc;
+    if (node->refined[number] == PLAN_NO_ROW) {
+        clear_range(bits, from, to);
+        return TEL_OK;
+    }
+    for (size_t w = from / 64; w * 64 < to; w++) {
+        for (uint64_t b = bits[w] & word_mask(w, from, to); b; b &= b - 1) {
+            bool matches = false;
+            uint32_t place = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b));
+            rc = match_body(m, node, number, place - t->first, &matches, err);
+            if (rc != TEL_OK)
+                return rc;
             if (!matches)
                 bits[w] &= ~(b & -b);
         }
-        if (w % 64 == 0 && m->query->stop) {
-            tel_code rc = m->query->stop(m->query->stop_ctx);
-            if (rc != TEL_OK)
-                return tel_error_set(err, rc, "search stopped");
-        }
+        if (w % 64 == 0 && m->query->stop && (rc = m->query->stop(m->query->stop_ctx)) != TEL_OK)
+            return tel_error_set(err, rc, "search stopped");
     }
     return TEL_OK;
 }
 
-static void eval_stream(const struct matching *m, const struct plan_node *node, uint64_t *bits)
+/* Settles by verdicts; templates that stay MAYBE and have a bit are given to `ask`. */
+typedef tel_code ask_fn(struct matching *m, const struct plan_node *node, uint32_t number,
+                        uint64_t *bits, struct tel_error *err);
+
+static tel_code eval_templates(struct matching *m, const struct plan_node *node, ask_fn *ask,
+                               uint64_t *bits, struct tel_error *err)
 {
-    const struct view *v = m->view;
-    for (size_t w = 0; w < TEL_BITMAP_WORDS(v->reader->info.rows); w++) {
-        for (uint64_t b = bits[w]; b; b &= b - 1) {
-            size_t row = w * 64 + (size_t)__builtin_ctzll(b);
-            if (!node->streams[v->stream_of[row]])
-                bits[w] &= ~(b & -b);
-        }
+    const struct segment_reader *r = m->view->reader;
+    for (uint32_t t = 0; t < r->template_count; t++) {
+        size_t from = r->templates[t].first, to = from + r->templates[t].rows;
+        if (node->verdicts[t] == VERDICT_NONE)
+            clear_range(bits, from, to);
+        if (node->verdicts[t] != VERDICT_MAYBE || !any_in_range(bits, from, to))
+            continue;
+        tel_code rc = ask(m, node, t, bits, err);
+        if (rc != TEL_OK)
+            return rc;
     }
+    return TEL_OK;
 }
 
-static void eval_time(const struct matching *m, const struct plan_node *node, uint64_t *bits)
+static tel_code ask_streams(struct matching *m, const struct plan_node *node, uint32_t number,
+                            uint64_t *bits, struct tel_error *err)
 {
-    const struct view *v = m->view;
-    for (size_t w = 0; w < TEL_BITMAP_WORDS(v->reader->info.rows); w++) {
-        for (uint64_t b = bits[w]; b; b &= b - 1) {
-            size_t row = w * 64 + (size_t)__builtin_ctzll(b);
-            if (!tel_filter_match_time(node->filter, v->keys[row].time_ns))
+    struct view *v = m->view;
+    const struct read_template *t = &v->reader->templates[number];
+    size_t from = t->first, to = from + t->rows;
+    tel_code rc = view_rows(v, err);
+    for (size_t w = from / 64; w * 64 < to && rc == TEL_OK; w++) {
+        for (uint64_t b = bits[w] & word_mask(w, from, to); b; b &= b - 1) {
+            size_t place = w * 64 + (size_t)__builtin_ctzll(b);
+            if (!node->streams[v->stream_of[v->by_template[place]]])
                 bits[w] &= ~(b & -b);
         }
     }
+    return rc;
+}
+
+static tel_code eval_time(struct matching *m, const struct plan_node *node, uint64_t *bits,
+                          struct tel_error *err)
+{
+    struct view *v = m->view;
+    tel_code rc = view_rows(v, err);
+    if (rc == TEL_OK)
+        rc = view_times(v, err);
+    for (size_t w = 0; w < TEL_BITMAP_WORDS(v->reader->info.rows) && rc == TEL_OK; w++) {
+        for (uint64_t b = bits[w]; b; b &= b - 1) {
+            size_t place = w * 64 + (size_t)__builtin_ctzll(b);
+            if (!tel_filter_match_time(node->filter, v->keys[v->by_template[place]].time_ns))
+                bits[w] &= ~(b & -b);
+        }
+    }
+    return rc;
 }
 
 /* By the plain evaluator, over all rows as a source. */
@@ -152,12 +203,10 @@ static tel_code eval_other(struct matching *m, const struct plan_node *node, uin
                            struct tel_error *err)
 {
     struct view *v = m->view;
-    size_t n = v->reader->info.rows;
     if (!m->all) {
-        m->all_rows = tel_arena_alloc(v->arena, (n + 1) * sizeof(*m->all_rows));
-        for (uint32_t i = 0; i < n; i++)
-            m->all_rows[i] = i;
-        tel_code rc = view_source(v, m->all_rows, n, &m->all, err);
+        tel_code rc = view_rows(v, err);
+        if (rc == TEL_OK)
+            rc = view_source(v, v->by_template, v->reader->info.rows, &m->all, err);
         if (rc != TEL_OK)
             return rc;
     }
@@ -226,13 +275,12 @@ static tel_code eval(struct matching *m, const struct plan_node *node, uint64_t 
 {
     switch (node->kind) {
     case PLAN_BODY:
-        return eval_body(m, node, bits, err);
+        memset(m->memo, 0, sizeof(m->memo));
+        return eval_templates(m, node, eval_template, bits, err);
     case PLAN_STREAM:
-        eval_stream(m, node, bits);
-        return TEL_OK;
+        return eval_templates(m, node, ask_streams, bits, err);
     case PLAN_TIME:
-        eval_time(m, node, bits);
-        return TEL_OK;
+        return eval_time(m, node, bits, err);
     case PLAN_OTHER:
         return eval_other(m, node, bits, err);
     case PLAN_BRANCH:
@@ -245,62 +293,64 @@ static tel_code eval(struct matching *m, const struct plan_node *node, uint64_t 
     return node->filter->op == TEL_FILTER_NOT ? eval_not(m, node, bits, err) : TEL_OK;
 }
 
-/* Rows [from, to) of the window: those that verdicts settle, and those that must be asked. */
-static tel_code match_window(struct matching *m, const struct plan *plan, size_t from, size_t to,
-                             uint64_t *bits, uint64_t *asked, uint64_t *ret_count,
+/* Settles bits by the whole filter's verdicts and asks for the rest. */
+static tel_code match_bits(struct matching *m, const struct plan *plan, uint64_t *bits,
+                           struct tel_error *err)
+{
+    const struct segment_reader *r = m->view->reader;
+    size_t words = TEL_BITMAP_WORDS(r->info.rows);
+    uint64_t *asked = TEL_ARENA_ARRAY(m->view->arena, uint64_t, words);
+    memcpy(asked, bits, words * sizeof(*bits));
+    for (uint32_t t = 0; t < r->template_count; t++) {
+        size_t from = r->templates[t].first, to = from + r->templates[t].rows;
+        if (plan->root.verdicts[t] != VERDICT_ALL)
+            clear_range(bits, from, to);
+        if (plan->root.verdicts[t] != VERDICT_MAYBE)
+            clear_range(asked, from, to);
+    }
+    if (!any_set(asked, words))
+        return TEL_OK;
+    tel_code rc = eval(m, &plan->root, asked, err);
+    for (size_t w = 0; w < words; w++)
+        bits[w] |= asked[w];
+    return rc;
+}
+
+/* Window by window from the newest row on, until there are enough. */
+static tel_code match_newest(struct matching *m, const struct plan *plan, uint64_t *bits,
                              struct tel_error *err)
 {
-    const struct view *v = m->view;
-    size_t words = TEL_BITMAP_WORDS(v->reader->info.rows);
-    bool any = false;
-    memset(asked, 0, words * sizeof(*asked));
-    for (size_t w = from / 64; w * 64 < to; w++) {
-        for (uint64_t b = bits[w]; b; b &= b - 1) {
-            size_t row = w * 64 + (size_t)__builtin_ctzll(b);
-            if (row < from || row >= to)
-                continue;
-            uint8_t verdict = plan->root.verdicts[v->template_of[row]];
-            if (verdict == VERDICT_ALL)
-                continue;
-            bits[w] &= ~(b & -b);
-            if (verdict == VERDICT_MAYBE) {
-                asked[w] |= b & -b;
-                any = true;
-            }
+    struct view *v = m->view;
+    size_t words = TEL_BITMAP_WORDS(v->reader->info.rows), to = v->reader->info.rows;
+    uint64_t *found = TEL_ARENA_ARRAY(v->arena, uint64_t, words), count = 0;
+    uint64_t *window = TEL_ARENA_ARRAY(v->arena, uint64_t, words);
+    tel_code rc = view_rows(v, err);
+    for (size_t size = WINDOW_FIRST; to > 0 && rc == TEL_OK && count < m->query->newest;
+         size *= 4) {
+        size_t from = to > size ? to - size : 0;
+        memset(window, 0, words * sizeof(*window));
+        for (size_t row = from; row < to; row++) {
+            uint32_t place = v->place[row];
+            window[place / 64] |= bits[place / 64] & UINT64_C(1) << (place % 64);
         }
+        rc = match_bits(m, plan, window, err);
+        for (size_t w = 0; w < words; w++) {
+            found[w] |= window[w];
+            count += (uint64_t)__builtin_popcountll(window[w]);
+        }
+        to = from;
     }
-    if (any) {
-        tel_code rc = eval(m, &plan->root, asked, err);
-        if (rc != TEL_OK)
-            return rc;
-    }
-    for (size_t w = from / 64; w * 64 < to; w++) {
-        bits[w] |= asked[w];
-        *ret_count += (uint64_t)__builtin_popcountll(bits[w]);
-    }
-    return TEL_OK;
+    memcpy(bits, found, words * sizeof(*bits));
+    return rc;
 }
 
 tel_code match_rows(struct view *view, const struct plan *plan, const struct segment_query *query,
                     uint64_t *bits, struct tel_error *err)
 {
     struct matching *m = TEL_ARENA_NEW(view->arena, struct matching);
-    size_t n = view->reader->info.rows, words = TEL_BITMAP_WORDS(n);
     m->view = view;
     m->query = query;
-    uint64_t *asked = TEL_ARENA_ARRAY(view->arena, uint64_t, words), count = 0;
-    size_t to = words * 64, window = query->newest ? WINDOW_FIRST : to;
-    tel_code rc = TEL_OK;
-    while (to > 0 && rc == TEL_OK) {
-        size_t from = to > window ? to - window : 0;
-        rc = match_window(m, plan, from, to, bits, asked, &count, err);
-        if (query->newest && count >= query->newest) {
-            memset(bits, 0, from / 64 * sizeof(*bits));
-            break;
-        }
-        to = from;
-        window *= 4;
-    }
+    tel_code rc = query->newest ? match_newest(m, plan, bits, err) : match_bits(m, plan, bits, err);
     tel_buf_free(&m->body);
     return rc;
 }

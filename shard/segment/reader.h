@@ -68,20 +68,22 @@ struct view_template {
     uint32_t *id_starts;
 };
 
+/* Rows have two numbers: by key, and their *place* in the template order, where the rows of a template
+ * stand together. Searching goes by places; which row has which place is read only when it matters. */
 struct view {
     struct segment_reader *reader;
     struct tel_arena *arena;
     struct stream_reader streams;
-    struct cursor rows_node; /* what of the rows' nodes is not read yet */
+    struct cursor codes_node, times_node, keys_node; /* where these begin among the rows' nodes */
+    bool has_rows, has_times, has_keys;
 
     uint32_t *template_of; /* by row */
-    uint32_t *place;       /* by row: in the template order */
-    uint32_t *by_template; /* the reverse */
+    uint32_t *place;       /* by row */
+    uint32_t *by_template; /* the reverse: by place */
     uint32_t *stream_of;   /* by row */
     uint32_t *family_row;  /* by row */
-    struct tel_row_key *keys; /* by row; times are read first, the rest when asked for */
-    bool has_keys;
-    uint64_t *severities; /* by place */
+    struct tel_row_key *keys; /* by row */
+    uint64_t *severities;     /* by place */
 
     struct view_template *templates;
     const struct tel_span **ids; /* by family: entries */
@@ -90,7 +92,11 @@ struct view {
 
 TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena *arena,
                                 struct view **ret, struct tel_error *err);
-/* keys[].time_ns is good after view_open; this makes the rest good. */
+/* Makes template_of, place, by_template, stream_of and family_row good. */
+TEL_MUST_USE tel_code view_rows(struct view *view, struct tel_error *err);
+/* Makes keys[].time_ns good. */
+TEL_MUST_USE tel_code view_times(struct view *view, struct tel_error *err);
+/* Makes all of the above good, the rest of the keys, and severities. */
 TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
 /* Makes the column of one hole good. */
 TEL_MUST_USE tel_code view_hole(struct view *view, uint32_t number, uint32_t hole,
@@ -109,7 +115,7 @@ TEL_MUST_USE tel_code view_attribute(struct view *view, enum segment_attribute_k
                                      struct tel_span name, struct tel_span **ret,
                                      struct tel_error *err);
 
-/* A source over rows[0..count) of the view (row numbers, ascending). */
+/* A source over rows[0..count) of the view. */
 TEL_MUST_USE tel_code view_source(struct view *view, const uint32_t *rows, size_t count,
                                   struct tel_block_source **ret, struct tel_error *err);
 

@@ -7,7 +7,7 @@
 
 struct found {
     struct view *view; /* NULL: nothing can match */
-    uint32_t *rows;
+    uint64_t *bits;    /* by place */
     size_t count;
 };
 
@@ -25,23 +25,41 @@ static size_t row_at_time(const struct view *v, int64_t time_ns)
     return lo;
 }
 
-static void collect(struct found *found, const uint64_t *bits, size_t rows)
+/* The places of the rows in the time range. */
+static tel_code in_time(struct view *v, const struct segment_query *query, uint64_t *bits,
+                        uint64_t *ret_rows, struct tel_error *err)
 {
-    for (size_t w = 0; w < TEL_BITMAP_WORDS(rows); w++) {
-        for (uint64_t b = bits[w]; b; b &= b - 1)
-            found->rows[found->count++] = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b));
+    const struct segment_info *info = &v->reader->info;
+    size_t n = info->rows;
+    if (query->start_ns <= info->min_time_ns && query->end_ns > info->max_time_ns) {
+        memset(bits, 0xff, n / 64 * sizeof(*bits));
+        if (n % 64)
+            bits[n / 64] = (UINT64_C(1) << (n % 64)) - 1;
+        *ret_rows = n;
+        return TEL_OK;
     }
+    tel_code rc = view_rows(v, err);
+    if (rc == TEL_OK)
+        rc = view_times(v, err);
+    if (rc != TEL_OK)
+        return rc;
+    size_t from = row_at_time(v, query->start_ns), to = row_at_time(v, query->end_ns);
+    for (size_t row = from; row < to; row++)
+        bits[v->place[row] / 64] |= UINT64_C(1) << (v->place[row] % 64);
+    *ret_rows = to > from ? to - from : 0;
+    return TEL_OK;
 }
 
 static tel_code search(struct segment_reader *r, const struct segment_query *query,
                        struct tel_arena *arena, struct found *found,
                        struct segment_counters *counters, struct tel_error *err)
 {
+    struct plan *plan = NULL;
+    tel_code rc = TEL_OK;
+    uint64_t rows = 0;
     *found = (struct found){NULL, NULL, 0};
     if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
         return TEL_OK;
-    struct plan *plan = NULL;
-    tel_code rc = TEL_OK;
     if (query->filter)
         rc = plan_make(r, query->filter, arena, &plan, err);
     if (rc != TEL_OK || (plan && !plan->possible))
@@ -49,20 +67,35 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
     rc = view_open(r, arena, &found->view, err);
     if (rc != TEL_OK)
         return rc;
+    size_t words = TEL_BITMAP_WORDS(r->info.rows);
+    found->bits = TEL_ARENA_ARRAY(arena, uint64_t, words);
+    rc = in_time(found->view, query, found->bits, &rows, err);
+    counters->rows_scanned += rows;
+    if (rc == TEL_OK && plan && rows)
+        rc = match_rows(found->view, plan, query, found->bits, err);
+    counters->bytes_read += found->view->streams.bytes_read;
+    for (size_t w = 0; w < words && rc == TEL_OK; w++)
+        found->count += (size_t)__builtin_popcountll(found->bits[w]);
+    return rc;
+}
+
+/* The rows that were found, the newest `max` of them, in the order of keys. */
+static tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *arena,
+                           uint32_t **ret, size_t *ret_count, struct tel_error *err)
+{
     struct view *v = found->view;
-    size_t n = r->info.rows, from = row_at_time(v, query->start_ns),
-           to = row_at_time(v, query->end_ns);
-    uint64_t *bits = TEL_ARENA_ARRAY(arena, uint64_t, TEL_BITMAP_WORDS(n) + 1);
-    for (size_t i = from; i < to; i++)
-        bits[i / 64] |= UINT64_C(1) << (i % 64);
-    counters->rows_scanned += to > from ? to - from : 0;
-    if (plan && to > from)
-        rc = match_rows(v, plan, query, bits, err);
-    counters->bytes_read += v->streams.bytes_read;
+    size_t count = max && max < found->count ? (size_t)max : found->count, left = count;
+    uint32_t *rows = tel_arena_alloc(arena, (count + 1) * sizeof(*rows));
+    tel_code rc = view_rows(v, err);
     if (rc != TEL_OK)
         return rc;
-    found->rows = tel_arena_alloc(arena, (n + 1) * sizeof(*found->rows));
-    collect(found, bits, n);
+    for (size_t row = v->reader->info.rows; row-- > 0 && left;) {
+        uint32_t place = v->place[row];
+        if (found->bits[place / 64] >> (place % 64) & 1)
+            rows[--left] = (uint32_t)row;
+    }
+    *ret = rows;
+    *ret_count = count;
     return TEL_OK;
 }
 
@@ -79,11 +112,10 @@ tel_code segment_select(struct segment_reader *r, const struct segment_query *qu
         *ret = segment_events_source(NULL, 0, arena);
         return TEL_OK;
     }
-    if (query->newest && found.count > query->newest) {
-        found.rows += found.count - query->newest;
-        found.count = query->newest;
-    }
-    return view_source(found.view, found.rows, found.count, ret, err);
+    uint32_t *rows;
+    size_t count;
+    rc = found_rows(&found, query->newest, arena, &rows, &count, err);
+    return rc == TEL_OK ? view_source(found.view, rows, count, ret, err) : rc;
 }
 
 /* When the templates' verdicts tell all and the time range takes all: the sum of their rows. */

@@ -1,9 +1,10 @@
 /* What a search unpacks of a segment; see reader.h. */
 #include "shard/segment/reader.h"
 
-static tel_code get_ints(struct view *v, size_t n, uint64_t *ret, struct tel_error *err)
+static tel_code get_ints(struct view *v, struct cursor *node, size_t n, uint64_t *ret,
+                         struct tel_error *err)
 {
-    return ints_get(&v->streams, &v->rows_node, n, ret, err);
+    return ints_get(&v->streams, node, n, ret, err);
 }
 
 /* Families, templates and streams of rows, and the template order. */
@@ -14,7 +15,8 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
     uint64_t *families = tel_arena_alloc(v->arena, (n + 1) * sizeof(*families));
     uint64_t *codes = tel_arena_alloc(v->arena, (n + 1) * sizeof(*codes));
     uint32_t *counts = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
-    tel_code rc = get_ints(v, n, families, err);
+    struct cursor node = v->codes_node;
+    tel_code rc = get_ints(v, &node, n, families, err);
     if (rc != TEL_OK)
         return rc;
     v->template_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
@@ -35,7 +37,7 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
     for (uint32_t f = 0; f < r->family_count; f++) {
         const struct read_family *family = &r->families[f];
         const uint32_t *row = rows + starts[f];
-        rc = get_ints(v, family->rows, codes, err);
+        rc = get_ints(v, &node, family->rows, codes, err);
         if (rc != TEL_OK)
             return rc;
         for (uint32_t i = 0; i < family->rows; i++) {
@@ -48,7 +50,7 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
             if (r->stream_family[s] == f)
                 streams[count++] = s;
         }
-        rc = get_ints(v, family->rows, codes, err);
+        rc = get_ints(v, &node, family->rows, codes, err);
         if (rc != TEL_OK)
             return rc;
         for (uint32_t i = 0; i < family->rows; i++) {
@@ -78,12 +80,26 @@ static tel_code place_rows(struct view *v, struct tel_error *err)
     return TEL_OK;
 }
 
-static tel_code read_times(struct view *v, struct tel_error *err)
+tel_code view_rows(struct view *v, struct tel_error *err)
+{
+    if (v->has_rows)
+        return TEL_OK;
+    tel_code rc = read_codes(v, err);
+    if (rc == TEL_OK)
+        rc = place_rows(v, err);
+    v->has_rows = rc == TEL_OK;
+    return rc;
+}
+
+tel_code view_times(struct view *v, struct tel_error *err)
 {
     size_t n = v->reader->info.rows;
+    if (v->has_times)
+        return TEL_OK;
     uint64_t *deltas = tel_arena_alloc(v->arena, (n + 1) * sizeof(*deltas));
-    uint64_t time = (uint64_t)cursor_zigzag(&v->rows_node);
-    tel_code rc = get_ints(v, n, deltas, err);
+    struct cursor node = v->times_node;
+    uint64_t time = (uint64_t)cursor_zigzag(&node);
+    tel_code rc = get_ints(v, &node, n, deltas, err);
     if (rc != TEL_OK)
         return rc;
     v->keys = tel_arena_alloc(v->arena, (n + 1) * sizeof(*v->keys));
@@ -93,7 +109,26 @@ static tel_code read_times(struct view *v, struct tel_error *err)
         if (i && v->keys[i].time_ns < v->keys[i - 1].time_ns)
             return segment_corrupt(err, "times of rows");
     }
+    v->has_times = true;
     return TEL_OK;
+}
+
+/* Where codes, times and keys begin. */
+static tel_code find_nodes(struct view *v, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    struct cursor node = cursor_make(tel_span_slice(r->nodes, 0, r->rows_node_len));
+    v->codes_node = node;
+    ints_skip(&node);
+    for (uint32_t f = 0; f < r->family_count; f++) {
+        ints_skip(&node);
+        ints_skip(&node);
+    }
+    v->times_node = node;
+    cursor_varint(&node);
+    ints_skip(&node);
+    v->keys_node = node;
+    return node.bad ? segment_corrupt(err, "nodes of rows") : TEL_OK;
 }
 
 tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct view **ret,
@@ -110,36 +145,22 @@ tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct vie
     v->templates = TEL_ARENA_ARRAY(arena, struct view_template, r->template_count);
     v->ids = TEL_ARENA_ARRAY(arena, const struct tel_span *, r->family_count);
     v->id_starts = TEL_ARENA_ARRAY(arena, const uint32_t *, r->family_count);
-    v->rows_node = cursor_make(tel_span_slice(r->nodes, 0, r->rows_node_len));
     tel_code rc = stream_reader_packs(&v->streams, r->packs, err);
     if (rc == TEL_OK)
-        rc = read_codes(v, err);
-    if (rc == TEL_OK)
-        rc = place_rows(v, err);
-    if (rc == TEL_OK)
-        rc = read_times(v, err);
+        rc = find_nodes(v, err);
     if (rc == TEL_OK)
         *ret = v;
     return rc;
 }
 
-tel_code view_keys(struct view *v, struct tel_error *err)
+/* What begins a message is listed; the rows behind it in its stream count its index up. */
+static tel_code fill_keys(struct view *v, uint64_t *const columns[4], size_t listed,
+                          struct tel_error *err)
 {
-    size_t n = v->reader->info.rows;
-    if (v->has_keys)
-        return TEL_OK;
-    size_t listed = (size_t)cursor_bounded(&v->rows_node, n);
-    uint64_t *columns[4]; /* rows, partitions, offsets, indexes */
-    for (size_t i = 0; i < TEL_ARRAY_LEN(columns); i++) {
-        columns[i] = tel_arena_alloc(v->arena, (listed + 1) * sizeof(uint64_t));
-        tel_code rc = get_ints(v, listed, columns[i], err);
-        if (rc != TEL_OK)
-            return rc;
-    }
     uint32_t *last = TEL_ARENA_ARRAY(v->arena, uint32_t, v->reader->stream_count); /* row + 1 */
     uint64_t row = 0, offset = 0;
     size_t at = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < v->reader->info.rows; i++) {
         struct tel_row_key *key = &v->keys[i];
         uint32_t *of_stream = &last[v->stream_of[i]];
         if (at < listed && row + columns[0][at] == i) {
@@ -159,8 +180,30 @@ tel_code view_keys(struct view *v, struct tel_error *err)
         }
         *of_stream = i + 1;
     }
+    return TEL_OK;
+}
+
+tel_code view_keys(struct view *v, struct tel_error *err)
+{
+    size_t n = v->reader->info.rows;
+    if (v->has_keys)
+        return TEL_OK;
+    tel_code rc = view_rows(v, err);
+    if (rc == TEL_OK)
+        rc = view_times(v, err);
+    struct cursor node = v->keys_node;
+    size_t listed = (size_t)cursor_bounded(&node, n);
+    uint64_t *columns[4]; /* rows, partitions, offsets, indexes */
+    for (size_t i = 0; i < TEL_ARRAY_LEN(columns) && rc == TEL_OK; i++) {
+        columns[i] = tel_arena_alloc(v->arena, (listed + 1) * sizeof(uint64_t));
+        rc = get_ints(v, &node, listed, columns[i], err);
+    }
+    if (rc == TEL_OK)
+        rc = fill_keys(v, columns, listed, err);
+    if (rc != TEL_OK)
+        return rc;
     v->severities = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint64_t));
-    tel_code rc = get_ints(v, n, v->severities, err);
+    rc = get_ints(v, &node, n, v->severities, err);
     v->has_keys = rc == TEL_OK;
     return rc;
 }
@@ -173,6 +216,9 @@ static tel_code read_ids(struct view *v, uint32_t number, struct tel_error *err)
     struct tel_span *entries;
     if (v->ids[number])
         return TEL_OK;
+    tel_code rc = view_rows(v, err);
+    if (rc != TEL_OK)
+        return rc;
     uint32_t *starts = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*starts));
     uint64_t total = 0;
     for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++) {
@@ -183,7 +229,7 @@ static tel_code read_ids(struct view *v, uint32_t number, struct tel_error *err)
         return segment_corrupt(err, "number of ids");
     struct cursor node = cursor_make(
         tel_span_slice(r->nodes, f->id_node, f->id_node + f->id_node_len));
-    tel_code rc = ids_get(&v->streams, &node, f->id_count, &entries, err);
+    rc = ids_get(&v->streams, &node, f->id_count, &entries, err);
     if (rc != TEL_OK)
         return rc;
     /* slots of each row, summed up */
