@@ -11,6 +11,7 @@
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
 #include "common/sys/limits.h"
+#include "common/transport/dead_letter.h"
 #include "common/transport/transport_kafka.h"
 #include "shard/admin.h"
 #include "shard/grpc.h"
@@ -122,7 +123,8 @@ struct program {
     char node[256];
     partition_list partitions;
     struct tel_metrics *metrics;
-    struct tel_transport *transport;
+    struct tel_transport *transport, *dead_transport;
+    struct tel_dead_letters *dead_letters; /* NULL: none are kept */
     struct shard_server *server;
     struct shard_grpc *grpc;
     struct shard_admin *admin;
@@ -137,6 +139,8 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
         .partitions = p->partitions.items,
         .partition_count = p->partitions.len,
         .metrics = p->metrics,
+        .bury = p->dead_letters ? tel_dead_letters_bury : NULL,
+        .bury_ctx = p->dead_letters,
         .memory_bytes = (uint64_t)c->memory_events,
         .cache_bytes = (uint64_t)c->memory_cache,
         .query_memory_bytes = (uint64_t)c->memory_query,
@@ -166,6 +170,11 @@ static tel_code start(const struct shard_config *c, struct program *p, struct te
     p->metrics = tel_metrics_new();
     uint16_t port;
     tel_code rc = open_kafka(c, c->kafka_topic, &p->transport, err);
+    if (rc == TEL_OK && *c->kafka_dead_letter_topic) {
+        rc = open_kafka(c, c->kafka_dead_letter_topic, &p->dead_transport, err);
+        if (rc == TEL_OK)
+            rc = tel_dead_letters_new(p->dead_transport, c->kafka_topic, &p->dead_letters, err);
+    }
     if (rc == TEL_OK)
         rc = start_server(c, p, err);
     if (rc == TEL_OK) {
@@ -197,6 +206,8 @@ static void stop(struct program *p)
     shard_grpc_free(p->grpc);
     shard_admin_free(p->admin);
     shard_server_free(p->server);
+    tel_dead_letters_free(p->dead_letters);
+    tel_transport_free(p->dead_transport);
     tel_transport_free(p->transport);
     tel_metrics_free(p->metrics);
     tel_vec_free(&p->partitions);
