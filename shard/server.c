@@ -271,6 +271,14 @@ tel_code shard_server_settle(struct shard_server *s, struct tel_error *err)
     return TEL_OK;
 }
 
+uint64_t shard_server_merged_rows(struct shard_server *s)
+{
+    tel_mutex_lock(&s->lock);
+    uint64_t rows = s->merge_stats.rows;
+    tel_mutex_unlock(&s->lock);
+    return rows;
+}
+
 /* ---- the door ----------------------------------------------------------------------------------- */
 
 struct door {

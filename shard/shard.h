@@ -81,5 +81,7 @@ TEL_MUST_USE tel_code shard_server_feed(struct shard_server *server,
                                         const struct tel_message *message, struct tel_error *err);
 /* Makes everything durable, and does all maintenance that there is to do. */
 TEL_MUST_USE tel_code shard_server_settle(struct shard_server *server, struct tel_error *err);
+/* Rows that merges have written since the start: over the rows there are, it is their cost. */
+uint64_t shard_server_merged_rows(struct shard_server *server);
 
 #endif

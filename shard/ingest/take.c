@@ -238,7 +238,7 @@ tel_code partition_take(struct partition *p, const struct tel_message *message,
     }
     p->bytes += chunk_bytes(chunk) - before;
     if (p->oldest_ns == 0)
-        p->oldest_ns = mono;
+        p->oldest_ns = TEL_MAX(mono, 1); /* 0 says that there is nothing */
     if (rc != TEL_OK) {
         if (err)
             *err = why;

@@ -147,7 +147,7 @@ static tel_code merge_inputs(struct merger *merger, struct store *store,
     return rc;
 }
 
-tel_code merger_step(struct merger *merger, struct store *store, int64_t settled_day,
+tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
                      bool *ret_done, struct merge_stats *stats, struct tel_error *err)
 {
     struct store_view view = {0};
@@ -164,7 +164,7 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t settled
             ;
         size_t first;
         size_t n = merge_choose(all->items + i, end - i, merger->full_rows,
-                                store_segment_day(all->items[i]) < settled_day, &first);
+                                store_segment_quiet_ns(all->items[i]) >= quiet_ns, &first);
         if (n == 0)
             continue;
         rc = merge_inputs(merger, store, all->items + i + first, n, stats, err);

@@ -21,10 +21,10 @@ struct merge_stats {
     uint64_t merges, inputs, rows, read_bytes, written_bytes, failures;
 };
 
-/* Finds one set of segments to merge and merges it. settled_day: days before it get no new events
- * worth waiting for, so that what is left of them is merged too. *ret_done: false when there was
+/* Finds one set of segments to merge and merges it. quiet_ns: of days that got nothing new for so
+ * long, what is left is merged too, however little it is. *ret_done: false when there was
  * nothing to do. TEL_ERR_CORRUPT: a segment cannot be read; it is passed over from then on. */
-TEL_MUST_USE tel_code merger_step(struct merger *merger, struct store *store, int64_t settled_day,
+TEL_MUST_USE tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
                                   bool *ret_done, struct merge_stats *stats,
                                   struct tel_error *err);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define TEL_LOG_COMPONENT "store"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "shard/store/store_private.h"
@@ -37,6 +38,7 @@ struct store_day *store_day_new(struct store *store, struct folder_day name)
     day->store = store;
     day->name = name;
     day->next_id = 1;
+    day->quiet_since_ns = tel_mono_ns(tel_clock_system());
     day->watermark = (struct store_position){0, INT64_MIN};
     atomic_init(&day->refs, 1);
     tel_map_init(&day->tenants);
@@ -409,6 +411,15 @@ bool store_segment_gone(const struct store_segment *segment)
     bool gone = segment->dead || day->dropping;
     tel_mutex_unlock(&day->store->lock);
     return gone;
+}
+
+int64_t store_segment_quiet_ns(const struct store_segment *segment)
+{
+    struct store_day *day = segment->day;
+    tel_mutex_lock(&day->store->lock);
+    int64_t since = day->quiet_since_ns;
+    tel_mutex_unlock(&day->store->lock);
+    return tel_mono_ns(tel_clock_system()) - since;
 }
 
 int64_t store_segment_day(const struct store_segment *segment)

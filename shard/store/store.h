@@ -114,6 +114,8 @@ struct store_segment *store_segment_ref(struct store_segment *segment);
 void store_segment_unref(struct store_segment *segment); /* NULL is fine */
 /* Has it left the catalogue (replaced, retired, its day dropped)? */
 bool store_segment_gone(const struct store_segment *segment);
+/* For how long its day has got nothing new. */
+int64_t store_segment_quiet_ns(const struct store_segment *segment);
 int64_t store_segment_day(const struct store_segment *segment);
 /* "2026-01-02.0 segment 17", for messages. */
 void store_segment_name(const struct store_segment *segment, char *out, size_t size);

@@ -42,6 +42,7 @@ struct store_day {
     TEL_VEC(struct tenant_segments) by_tenant;
     store_segments dead; /* replaced, to be deleted: by ascending id */
     size_t live;
+    int64_t quiet_since_ns; /* monotonic: the last flush, or the opening */
     uint64_t deleted_bytes; /* since the last compaction */
     uint64_t unsure_merge;  /* id of a merge whose write failed; maintenance's thread only */
     /* The owner's only, without the lock: */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #define TEL_LOG_COMPONENT "store"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "shard/store/store_private.h"
@@ -142,6 +143,7 @@ static void publish(struct store_day *day, store_segments *segments, struct stor
     segments->len = 0;
     if (store_position_cmp(upto, day->watermark) > 0)
         day->watermark = upto;
+    day->quiet_since_ns = tel_mono_ns(tel_clock_system());
     tel_vec_push(&store->touched, ((struct store_day_mark){day->name, upto}));
     tel_mutex_unlock(&store->lock);
 }

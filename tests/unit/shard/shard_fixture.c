@@ -131,6 +131,37 @@ void world_sync(struct world *w)
 
 /* ---- searching ---------------------------------------------------------------------------------- */
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(Telescope__Shard__V1__Column *const *)a)->name,
+                  (*(Telescope__Shard__V1__Column *const *)b)->name);
+}
+
+static void take_full(struct found *found, Telescope__Shard__V1__RowBatch *batch)
+{
+    size_t *at = tel_calloc(batch->n_columns, sizeof(*at));
+    qsort(batch->columns, batch->n_columns, sizeof(*batch->columns), by_name);
+    struct tel_buf row = {0};
+    for (size_t i = 0; i < batch->rows; i++) {
+        tel_buf_clear(&row);
+        if (batch->n_times_ns)
+            tel_buf_printf(&row, "%lld %lld %u", (long long)batch->times_ns[i],
+                           (long long)batch->offsets[i], batch->indexes[i]);
+        for (size_t c = 0; c < batch->n_columns; c++) {
+            const Telescope__Shard__V1__Column *column = batch->columns[c];
+            size_t len = column->n_lengths ? column->lengths[i] : 0;
+            if (len == 0)
+                continue;
+            tel_buf_printf(&row, " %s=", column->name);
+            tel_buf_add(&row, column->data.data + at[c], len);
+            at[c] += len;
+        }
+        ++*tel_map_put(&found->full, tel_buf_span(&row), NULL);
+    }
+    tel_buf_free(&row);
+    free(at);
+}
+
 static tel_code take_rows(void *ctx, Telescope__Shard__V1__RowBatch *batch, struct tel_error *err)
 {
     (void)err;
@@ -146,6 +177,7 @@ static tel_code take_rows(void *ctx, Telescope__Shard__V1__RowBatch *batch, stru
             ++*tel_map_put(&found->bodies, value, NULL);
         }
     }
+    take_full(found, batch);
     protobuf_c_message_free_unpacked(&batch->base, NULL);
     return TEL_OK;
 }
@@ -155,6 +187,7 @@ tel_code world_search(struct world *w, const char *tenant, const char *query, ui
 {
     memset(ret, 0, sizeof(*ret));
     tel_map_init(&ret->bodies);
+    tel_map_init(&ret->full);
     struct tel_arena arena;
     struct tel_query *parsed;
     tel_arena_init(&arena, 0);
@@ -180,6 +213,7 @@ void found_done(struct found *found)
         free(found->rows.items[i]);
     tel_vec_free(&found->rows);
     tel_map_free(&found->bodies);
+    tel_map_free(&found->full);
     if (found->end)
         protobuf_c_message_free_unpacked(&found->end->base, NULL);
     memset(found, 0, sizeof(*found));

@@ -41,6 +41,7 @@ void world_sync(struct world *w);
 struct found {
     TEL_VEC(char *) rows;
     struct tel_map bodies; /* _msg -> how often */
+    struct tel_map full;   /* key and all fields, by name -> how often */
     Telescope__Shard__V1__SearchEnd *end;
 };
 /* Over all partitions. max_rows as in shard.proto. */
