@@ -42,7 +42,7 @@ static tel_code put_together(struct batch *b, const struct tel_batch *batch, str
         tel_buf_free(&buf);
         return rc;
     }
-    atomic_fetch_add(&p->o.budget->held, (int64_t)buf.cap - (int64_t)b->buf.cap);
+    pipeline_hold(p, (int64_t)buf.cap - (int64_t)b->buf.cap);
     tel_buf_free(&b->buf);
     b->buf = buf;
     b->message = tel_buf_span(&b->buf);
@@ -121,7 +121,7 @@ bool batch_split(struct batch *b)
     struct tel_buf old = b->buf;
     struct batch *second = TEL_NEW(struct batch);
     b->buf = (struct tel_buf){0};
-    atomic_fetch_sub(&b->source->pipeline->o.budget->held, (int64_t)old.cap);
+    pipeline_hold(b->source->pipeline, -(int64_t)old.cap);
     *second = (struct batch){.next = b->next, .source = b->source, .last = b->last};
     half = batch;
     half.events = events + count / 2;

@@ -1,4 +1,5 @@
 /* telescope-sidecar: collects logs through plugins and sends them to Kafka, or into a journal. */
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "common/base/mem.h"
@@ -99,6 +100,9 @@ static tel_code run_sidecar(const void *config, struct tel_program_run *run, str
     struct sidecar *s = NULL;
     struct sidecar_options o;
     (void)tel_limits_raise_open_files(65536);
+    /* Batches and messages of some hundred kilobytes come and go: mapped, they go back to the system,
+     * where in the heap they would leave holes. Left to itself glibc raises this threshold. */
+    (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
     config_options(c, &o);
     config_inputs(c, tel_program_conf(run), &mistakes, &o.inputs, &o.input_count);
     tel_conf_mistakes_free(&mistakes); /* there are none: config_check was asked */

@@ -173,7 +173,7 @@ static struct tel_record_writer *writer_get(struct pipeline *p)
 {
     struct tel_record_writer *w =
         p->writers.len ? p->writers.items[--p->writers.len] : TEL_NEW(struct tel_record_writer);
-    if (!w->buf.ptr && p->buffers.len)
+    if (p->buffers.len)
         w->buf = p->buffers.items[--p->buffers.len];
     return w;
 }
@@ -187,6 +187,21 @@ void pipeline_keep_buffer(struct pipeline *p, struct tel_buf *buf)
     } else {
         tel_buf_free(buf);
     }
+}
+
+/* A writer that is not needed now, with what is left in it. */
+void pipeline_keep_writer(struct pipeline *p, struct tel_record_writer *w)
+{
+    if (w->buf.ptr) {
+        pipeline_hold(p, -(int64_t)w->buf.cap);
+        pipeline_keep_buffer(p, &w->buf);
+    }
+    tel_vec_push(&p->writers, w);
+}
+
+void pipeline_hold(struct pipeline *p, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&p->o.budget->held, bytes, memory_order_relaxed);
 }
 
 /* Opens a batch. False: the source's head itself is not acceptable (labels). */
@@ -203,10 +218,12 @@ static bool open_batch(struct source *s)
     };
     s->writer = writer_get(p);
     s->opened_ns = tel_mono_ns(p->o.clock);
-    if (tel_record_writer_begin(s->writer, &p->o.framing, &head, &err) != TEL_OK) {
+    tel_code rc = tel_record_writer_begin(s->writer, &p->o.framing, &head, &err);
+    pipeline_hold(p, (int64_t)s->writer->buf.cap);
+    if (rc != TEL_OK) {
         tel_log_error("a source's labels are not acceptable", tel_kv_span("source", head.source),
                       tel_kv_error(&err));
-        tel_vec_push(&p->writers, s->writer);
+        pipeline_keep_writer(p, s->writer);
         s->writer = NULL;
         return false;
     }
@@ -232,10 +249,13 @@ static void add_event(struct source *s, const struct tel_event *event)
         reject(s, &err);
         return;
     }
+    size_t cap = s->writer->buf.cap;
     tel_code rc = tel_record_writer_add(s->writer, event, &err);
     if (rc == TEL_ERR_AGAIN) {
         source_seal(s);
         rc = open_batch(s) ? tel_record_writer_add(s->writer, event, &err) : TEL_ERR_INVALID;
+    } else if (TEL_UNLIKELY(s->writer->buf.cap != cap)) {
+        pipeline_hold(p, (int64_t)(s->writer->buf.cap - cap));
     }
     s->taken = event->position;
     if (TEL_UNLIKELY(rc != TEL_OK))
@@ -398,7 +418,8 @@ int64_t pipeline_step(struct pipeline *p, bool flush)
 {
     take_deliveries(p);
     int64_t now = tel_mono_ns(p->o.clock);
-    /* With the budget used up by batches that are open, closing them is what frees it. */
+    /* When open batches have used up the budget, only sending them frees it. */
+    flush |= pipeline_full(p);
     while (p->oldest && (flush || p->oldest->opened_ns + p->o.batch_age_ns <= now))
         source_seal(p->oldest);
     int64_t next = p->waiting_first ? send_waiting(p, now) : TEL_NO_DEADLINE;

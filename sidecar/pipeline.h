@@ -41,7 +41,7 @@ struct sink;
 /* Shared by all inputs; any thread. */
 struct pipeline_budget {
     int64_t limit;
-    _Atomic int64_t held; /* bytes of batches that are not acknowledged */
+    _Atomic int64_t held; /* bytes of batches that are open or not acknowledged */
 };
 
 struct pipeline_counters {

@@ -9,6 +9,7 @@
  * Locks are leaves: a pipeline's list of deliveries, the checkpoint's map, the saver's flag, an input's
  * error text. None is taken while another is held.
  */
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -173,10 +174,19 @@ static void save(struct sidecar *s)
     tel_mutex_unlock(&s->saver_lock);
 }
 
+/* After a burst the heap keeps what its batches took: give it back once all of it is acknowledged. */
+static void give_back_memory(struct sidecar *s, bool *burst)
+{
+    int64_t held = atomic_load(&s->budget.held);
+    if (*burst && held == 0)
+        (void)malloc_trim(0);
+    *burst = held > s->budget.limit / 4 || (*burst && held > 0);
+}
+
 static void run_saver(void *arg)
 {
     struct sidecar *s = arg;
-    bool stop = false;
+    bool stop = false, burst = false;
     while (!stop) {
         int64_t deadline = tel_deadline_ms(s->o.checkpoint_interval_ms);
         tel_mutex_lock(&s->saver_lock);
@@ -196,6 +206,7 @@ static void run_saver(void *arg)
         }
         if (checkpoint_dirty(s->checkpoint))
             save(s);
+        give_back_memory(s, &burst);
     }
 }
 

@@ -27,15 +27,10 @@ struct tel_span source_name(const struct source *s, char *buf, size_t size)
     return tel_span_make(buf, (size_t)n);
 }
 
-static void hold(struct pipeline *p, const struct batch *b, int sign)
-{
-    atomic_fetch_add_explicit(&p->o.budget->held, sign * (int64_t)b->buf.cap, memory_order_relaxed);
-}
-
 static void batch_free(struct batch *b)
 {
     struct pipeline *p = b->source->pipeline;
-    hold(p, b, -1);
+    pipeline_hold(p, -(int64_t)b->buf.cap);
     pipeline_keep_buffer(p, &b->buf);
     free(b);
 }
@@ -72,14 +67,15 @@ void source_seal(struct source *s)
         b->events = w->events;
         b->floor = s->floor;
         b->last = s->taken;
+        size_t cap = w->buf.cap;
         b->message = tel_record_writer_finish(w);
+        pipeline_hold(p, (int64_t)(w->buf.cap - cap));
         b->buf = w->buf;
         w->buf = (struct tel_buf){0};
         s->floor = s->taken;
-        hold(p, b, 1);
         append(s, b);
     }
-    tel_vec_push(&p->writers, w);
+    pipeline_keep_writer(p, w);
     if (!s->waiting && !s->failed)
         (void)source_send(s, tel_mono_ns(p->o.clock));
 }
@@ -276,7 +272,7 @@ void source_free(struct source *s)
     leave_line(s);
     if (s->writer) {
         unlink_open(s);
-        tel_vec_push(&p->writers, s->writer);
+        pipeline_keep_writer(p, s->writer);
     }
     while (s->first) {
         struct batch *next = s->first->next;

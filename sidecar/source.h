@@ -18,7 +18,10 @@ void source_settle(struct source *s);
 /* With all its batches, whatever their state. */
 void source_free(struct source *s);
 
-/* Takes the memory of a batch back for later ones (pipeline.c). */
+/* pipeline.c: the memory of batches, which is kept for later ones, and what of it the budget counts:
+ * the buffers of batches that are open or not acknowledged. */
+void pipeline_hold(struct pipeline *p, int64_t bytes);
 void pipeline_keep_buffer(struct pipeline *p, struct tel_buf *buf);
+void pipeline_keep_writer(struct pipeline *p, struct tel_record_writer *w);
 
 #endif

@@ -100,6 +100,15 @@ static struct tail_file *adopt(struct tail *t, const char *path, int fd, const s
     return f;
 }
 
+/* A file that may not be read is met in every scan, but told once. */
+static void complain_once(struct tail *t, const char *path, const struct stat *st)
+{
+    if (errno == ENOENT || table_get(&t->refused, st->st_dev, st->st_ino))
+        return;
+    file_log(t, TELESCOPE_WARN, "cannot open", path, errno);
+    table_put(&t->refused, st->st_dev, st->st_ino, t);
+}
+
 static void met_file(void *ctx, const char *path)
 {
     struct tail *t = ctx;
@@ -110,8 +119,7 @@ static void met_file(void *ctx, const char *path)
     if (!f) {
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
-            if (errno != ENOENT)
-                file_log(t, TELESCOPE_WARN, "cannot open", path, errno);
+            complain_once(t, path, &st);
             return;
         }
         if (fstat(fd, &st) != 0 || table_get(&t->by_inode, st.st_dev, st.st_ino)) {
@@ -275,4 +283,5 @@ void scan_free(struct tail *t)
     free(t->files);
     free(t->restored);
     table_free(&t->by_inode);
+    table_free(&t->refused);
 }

@@ -89,6 +89,7 @@ struct tail {
     struct tail_file **files;
     size_t file_count, file_cap, open_count;
     struct table by_inode; /* (device, inode) -> tail_file */
+    struct table refused;  /* (device, inode) of files that could not be opened */
     struct tail_file *ready_head, *ready_tail;
 
     struct restored *restored;

@@ -183,27 +183,50 @@ static void waits_for_the_topic(void **state)
     storm_close(&s, NULL);
 }
 
+/* Watches how much is held until all is delivered; at the end nothing is. */
+static void watch_held(struct storm *s, uint64_t most_allowed, bool *ret_full)
+{
+    struct sidecar_stats st;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
+    do {
+        sidecar_get_stats(s->rig.sidecar, &st);
+        if (st.held_bytes > most_allowed)
+            fail_msg("%llu bytes are held", (unsigned long long)st.held_bytes);
+        *ret_full |= st.full;
+        usleep(500);
+    } while ((st.events_delivered < s->lines || st.held_bytes) &&
+             tel_mono_ns(tel_clock_system()) < deadline);
+    assert_int_equal(st.held_bytes, 0);
+}
+
 static void back_pressure_bounds_memory(void **state)
 {
     struct storm s;
-    struct sidecar_stats st;
-    uint64_t most = 0;
+    bool full = false;
     (void)state;
     storm_open(&s, (struct unruly_options){.full_percent = 99});
     s.rig.options.memory_bytes = 64 << 10;
     s.rig.options.batch_bytes = 8 << 10;
     storm_write(&s, 4, 3000);
     rig_start(&s.rig, "*.log");
-    bool was_full = false;
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
-    do {
-        sidecar_get_stats(s.rig.sidecar, &st);
-        most = st.held_bytes > most ? st.held_bytes : most;
-        was_full |= st.full;
-        usleep(500);
-    } while (st.events_delivered < s.lines && tel_mono_ns(tel_clock_system()) < deadline);
-    assert_true(was_full);
-    assert_true(most < (64 << 10) + (160 << 10)); /* the budget, and one chunk of records beyond it */
+    watch_held(&s, (64 << 10) + (160 << 10), &full); /* the budget, and a chunk of records more */
+    assert_true(full);
+    storm_close(&s, NULL);
+}
+
+/* Open batches count as well: many sources with a little each. */
+static void many_sources_share_the_budget(void **state)
+{
+    struct storm s;
+    bool full = false;
+    (void)state;
+    storm_open(&s, (struct unruly_options){.fail_percent = 1});
+    s.rig.options.memory_bytes = 128 << 10;
+    s.rig.options.batch_bytes = 64 << 10;
+    s.rig.options.batch_age_ms = 500; /* the budget closes most batches */
+    storm_write(&s, 100, 100);
+    rig_start(&s.rig, "*.log");
+    watch_held(&s, (128 << 10) + (160 << 10), &full);
     storm_close(&s, NULL);
 }
 
@@ -218,6 +241,7 @@ int main(void)
         cmocka_unit_test(kills_amid_failures),
         cmocka_unit_test(waits_for_the_topic),
         cmocka_unit_test(back_pressure_bounds_memory),
+        cmocka_unit_test(many_sources_share_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
