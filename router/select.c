@@ -13,6 +13,7 @@ static const struct {
     tel_http_handler *handler;
 } routes[] = {
     {"/select/logsql/query", select_query_handler},
+    {"/select/logsql/patterns", select_patterns_handler},
     {"/select/logsql/tail", select_tail_handler},
     {"/select/logsql/hits", select_hits_handler},
     {"/select/logsql/facets", select_facets_handler},

@@ -66,6 +66,7 @@ void select_hits_reply(struct tel_http_request *req, struct select_hits *hits, u
 /* ---- endpoints --------------------------------------------------------------------------------- */
 
 void select_query_handler(void *ctx, struct tel_http_request *req);
+void select_patterns_handler(void *ctx, struct tel_http_request *req);
 void select_tail_handler(void *ctx, struct tel_http_request *req);
 void select_hits_handler(void *ctx, struct tel_http_request *req);
 void select_facets_handler(void *ctx, struct tel_http_request *req);

@@ -1,5 +1,5 @@
 /*
- * /select/logsql/query. An answer that is whole within the first HEAD_BYTES is sent at once, with
+ * /select/logsql/query and patterns. An answer that is whole within the first HEAD_BYTES is sent at once, with
  * headers that say what it lacks; a larger one, or one that takes its time, is streamed as it is
  * made. A stream that fails, or turns out to be partial, ends with a line {"_error": ...} and breaks
  * off, so that nobody takes it for whole.
@@ -81,12 +81,14 @@ static enum tel_http_pull answer_pull(void *ctx, struct tel_http_request *req, s
     return more ? TEL_HTTP_MORE : answer_end(a, out);
 }
 
-void select_query_handler(void *ctx, struct tel_http_request *req)
+/* Answers with the rows of the query, or of the query with a pipe behind it. */
+static void answer_rows(struct select *s, struct tel_http_request *req, const char *pipe)
 {
-    struct select *s = ctx;
     struct select_args args;
     if (!select_args_read(s, req, true, &args))
         return;
+    if (pipe)
+        args.params.text = select_query_with(req, args.tree, "%s", pipe);
     select_args_done(&args);
     struct answer *a = TEL_NEW(struct answer);
     struct tel_error err;
@@ -113,4 +115,15 @@ void select_query_handler(void *ctx, struct tel_http_request *req)
     } else {
         tel_http_stream(req, 200, "application/stream+json", answer_pull, answer_free, a);
     }
+}
+
+void select_query_handler(void *ctx, struct tel_http_request *req)
+{
+    answer_rows(ctx, req, NULL);
+}
+
+/* Ours: the templates of the matching events, most frequent first. */
+void select_patterns_handler(void *ctx, struct tel_http_request *req)
+{
+    answer_rows(ctx, req, "patterns");
 }

@@ -8,16 +8,7 @@
 #include "common/logsql/print.h"
 #include "router/select_internal.h"
 
-/* Runs the query with a pipe behind it that makes the columns value and hits. */
-static bool count_values(struct select *s, struct tel_http_request *req, struct select_args *args,
-                         const char *pipe, struct select_hits *ret)
-{
-    *ret = (struct select_hits){.arena = tel_http_arena(req)};
-    args->params.text = select_query_with(req, args->tree, "%s", pipe);
-    return select_run(s, req, &args->params, select_hits_sink, ret);
-}
-
-/* `stats by (<field>) count() as hits`, the field called value. */
+/* `stats by (<field>) count() as hits` */
 static bool count_field(struct select *s, struct tel_http_request *req, struct select_args *args,
                         struct tel_span field, struct select_hits *ret)
 {
@@ -72,7 +63,9 @@ void select_field_names_handler(void *ctx, struct tel_http_request *req)
         return;
     uint64_t limit = args.params.limit;
     args.params.limit = args.params.offset = 0;
-    if (count_values(s, req, &args, "field_names", &hits)) {
+    hits = (struct select_hits){.arena = tel_http_arena(req), .field = TEL_SPAN("name")};
+    args.params.text = select_query_with(req, args.tree, "field_names");
+    if (select_run(s, req, &args.params, select_hits_sink, &hits)) {
         select_hits_sort(&hits);
         select_hits_reply(req, &hits, limit);
     }

@@ -137,21 +137,23 @@ static tel_code import(struct tel_stage *stage, const struct tel_block *block, s
     tel_code rc = TEL_OK;
     for (size_t r = 0; r < block->rows && rc == TEL_OK; r++) {
         unsigned long long n;
-        if (!fields || !values || !hits || !fields->values || !values->values || !hits->values ||
-            !tel_span_to_u64(hits->values[r], &n))
+        /* Columns whose values are all empty do not travel. */
+        struct tel_span field = fields && fields->values ? fields->values[r] : TEL_SPAN("");
+        struct tel_span value = values && values->values ? values->values[r] : TEL_SPAN("");
+        if (!hits || !hits->values || !tel_span_to_u64(hits->values[r], &n))
             return tel_error_set(err, TEL_ERR_CORRUPT, "a shard sent no valid state of %s",
                                  stage->pipe->ops->name);
-        if (fields->values[r].len == 0) {
+        if (field.len == 0) {
             st->rows += n;
             continue;
         }
-        struct facet *f = facet_of(stage, fields->values[r], &rc, err);
+        struct facet *f = facet_of(stage, field, &rc, err);
         if (is_names(stage))
             f->hits += n;
-        else if (values->values[r].len == 0)
+        else if (value.len == 0)
             ignore(f);
         else if (rc == TEL_OK)
-            rc = add_value(stage, f, values->values[r], n, err);
+            rc = add_value(stage, f, value, n, err);
     }
     return rc;
 }

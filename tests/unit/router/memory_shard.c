@@ -43,6 +43,17 @@ static Telescope__Shard__V1__Column *make_column(const struct tel_column *c, siz
     return m;
 }
 
+/* Such columns do not travel. */
+static bool is_empty(const struct tel_column *c, size_t rows)
+{
+    if (!c->values)
+        return false;
+    for (size_t i = 0; i < rows; i++)
+        if (c->values[i].len)
+            return false;
+    return true;
+}
+
 static Telescope__Shard__V1__RowBatch *make_batch(const struct tel_block *b)
 {
     Telescope__Shard__V1__RowBatch *m = tel_malloc(sizeof(*m));
@@ -61,10 +72,10 @@ static Telescope__Shard__V1__RowBatch *make_batch(const struct tel_block *b)
             m->indexes[i] = b->keys[i].index;
         }
     }
-    m->n_columns = b->column_count;
     m->columns = tel_calloc(b->column_count + 1, sizeof(*m->columns));
     for (size_t i = 0; i < b->column_count; i++)
-        m->columns[i] = make_column(&b->columns[i], b->rows);
+        if (!is_empty(&b->columns[i], b->rows))
+            m->columns[m->n_columns++] = make_column(&b->columns[i], b->rows);
     return m;
 }
 

@@ -273,6 +273,15 @@ static void test_values(void **state)
     answer = get(f, "/select/logsql/field_values?query=*&field=app", "");
     assert_int_equal(count_of(answer, "{\"value\":\""), 4);
     free(answer);
+    expect(f, "/select/logsql/field_names?query=*", "", 200, "{\"value\":\"app\",\"hits\":2000}");
+    answer = get(f, "/select/logsql/facets?query=*", "");
+    assert_int_equal(count_of(answer, "{\"field_name\":\"app\",\"values\":[{\"field_value\":\""), 1);
+    assert_int_equal(count_of(answer, "\"field_value\":\"h"), 3);
+    free(answer);
+    answer = get(f, "/select/logsql/patterns?query=*", "");
+    assert_int_equal(count_of(answer, "{\"pattern\":"), 4);
+    free(answer);
+    expect(f, "/select/logsql/patterns?query=*&limit=1", "", 200, "\"pattern\":");
 }
 
 static void test_status_and_page(void **state)
