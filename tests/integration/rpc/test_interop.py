@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from certs import make_certificates
 from protos import load
 
 pb, stubs = load("tests/unit/rpc/echo.proto")
@@ -150,22 +151,6 @@ def test_our_client(peer):
     assert re.search(r"cancelled messages=3 .* status=CANCELLED", out)
     assert "chat messages=10 bytes=0 last=hello status=OK" in out
     assert re.search(r"late messages=0 .* status=DEADLINE_EXCEEDED", out)
-
-
-def openssl(*args):
-    subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True, timeout=30)
-
-
-def make_certificates(folder):
-    ca = folder / "ca.crt"
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 2,
-            "-subj", "/CN=test ca", "-keyout", folder / "ca.key", "-out", ca)
-    for name in ("server", "client"):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}.test",
-                "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr")
-        (folder / "ext").write_text(f"subjectAltName=DNS:{name}.test,IP:127.0.0.1\n", "ascii")
-        openssl("x509", "-req", "-in", folder / f"{name}.csr", "-CA", ca, "-CAkey", folder / "ca.key",
-                "-CAcreateserial", "-days", 2, "-extfile", folder / "ext", "-out", folder / f"{name}.crt")
 
 
 def test_mutual_tls(procs, peer, tmp_path):

@@ -134,6 +134,24 @@ static void test_refused(void **state)
     assert_int_equal(f->echo.observed, 0);
 }
 
+/* A server that asks for no certificate: encrypted, and nobody has a name. */
+static void test_one_sided(void **state)
+{
+    struct fixture *f = *state;
+    struct tel_rpc_tls *server_tls = tls(f, NULL, "server.crt", "server.key");
+    struct tel_rpc_tls *client_tls = tls(f, "ca.crt", NULL, NULL);
+    echo_server_stop(&f->echo);
+    echo_server_start(&f->echo, &(struct tel_rpc_server_options){.tls = server_tls});
+    struct echo_result r = call_as(f, client_tls, NULL);
+    assert_int_equal(r.messages, 1);
+    assert_string_equal(r.identity, "");
+    assert_int_equal(call_as(f, NULL, NULL).status, TEL_RPC_UNAVAILABLE);
+    echo_server_stop(&f->echo);
+    echo_server_start(&f->echo, &(struct tel_rpc_server_options){.tls = f->server_tls});
+    tel_rpc_tls_unref(server_tls);
+    tel_rpc_tls_unref(client_tls);
+}
+
 /* The server changes to certificates of another authority while it runs. */
 static void test_reload(void **state)
 {
@@ -180,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_mutual, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_sided, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),
     };
