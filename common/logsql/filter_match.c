@@ -19,26 +19,12 @@ static bool phrase_matches(const struct tel_phrase *phrase, struct tel_span valu
     return tel_phrase_find(phrase, value, 0, prefix) != SIZE_MAX;
 }
 
-#define LOWER_STACK 1024
+#define LOWER_STACK 2048
 
 static bool icase_matches(const struct tel_filter *f, struct tel_span value, bool prefix)
 {
-    if (value.len > LOWER_STACK - 8) {
-        struct tel_buf lower = {0};
-        tel_words_lower(&lower, value);
-        bool found = phrase_matches(&f->phrase, tel_buf_span(&lower), prefix);
-        tel_buf_free(&lower);
-        return found;
-    }
-    /* Only ASCII on the stack: other letters may grow when they change case. */
     char lower[LOWER_STACK];
-    unsigned char high = 0;
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        high |= c;
-        lower[i] = (char)(c | ((unsigned)(c - 'A') < 26 ? 0x20 : 0));
-    }
-    if (!(high & 0x80))
+    if (value.len <= LOWER_STACK && tel_words_lower_ascii(lower, value))
         return phrase_matches(&f->phrase, tel_span_make(lower, value.len), prefix);
     struct tel_buf wide = {0};
     tel_words_lower(&wide, value);

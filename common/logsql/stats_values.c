@@ -131,7 +131,7 @@ static void result_rows(const struct tel_stats_func *f, const void *state,
     array(state, true, out);
 }
 
-#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn)                                  \
+#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn, held_fn)                                 \
     {.name = fn_name,                                                                              \
      .state_size = sizeof(struct kept),                                                            \
      .has_limit = limits,                                                                          \
@@ -141,11 +141,11 @@ static void result_rows(const struct tel_stats_func *f, const void *state,
      .merge = merge,                                                                               \
      .result = result_fn,                                                                          \
      .drop = drop,                                                                                 \
-     .held = held}
+     .held = held_fn}
 
-const struct tel_stats_ops tel_stats_values = KEPT_OPS("values", true, update, result_values, NULL);
+const struct tel_stats_ops tel_stats_values = KEPT_OPS("values", true, update, result_values, NULL, held);
 const struct tel_stats_ops tel_stats_json_values =
-    KEPT_OPS("json_values", true, update_rows, result_rows, NULL);
+    KEPT_OPS("json_values", true, update_rows, result_rows, NULL, held);
 
 /* ---- quantile and median ------------------------------------------------------------------------------ */
 
@@ -162,30 +162,104 @@ static tel_code parse_quantile(struct tel_parser *p, struct tel_stats_func *f)
     return TEL_OK;
 }
 
-static int by_order(const void *a, const void *b)
+struct ranked {
+    double number;
+    size_t offset; /* of the value in the list */
+};
+
+static int by_number(const void *a, const void *b)
 {
-    return tel_order_cmp(a, b);
+    double x = ((const struct ranked *)a)->number, y = ((const struct ranked *)b)->number;
+    return x < y ? -1 : x > y;
 }
 
+static int by_nature(const void *a, const void *b)
+{
+    return tel_order_natural(*(const struct tel_span *)a, *(const struct tel_span *)b);
+}
+
+/* The k-th smallest of v[0..n), by Hoare's selection; sorts what is left when it does not converge. */
+static size_t select_number(struct ranked *v, size_t n, size_t k)
+{
+    size_t lo = 0, hi = n;
+    for (int rounds = 0; hi - lo > 32 && rounds < 128; rounds++) {
+        double a = v[lo].number, b = v[lo + (hi - lo) / 2].number, c = v[hi - 1].number;
+        double pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+        size_t i = lo, j = hi - 1;
+        for (;;) {
+            while (v[i].number < pivot)
+                i++;
+            while (v[j].number > pivot)
+                j--;
+            if (i >= j)
+                break;
+            struct ranked t = v[i];
+            v[i++] = v[j];
+            v[j--] = t;
+        }
+        /* All of [lo, i) are at most the pivot, all of (j, hi) at least it. */
+        size_t split = v[i].number < pivot ? i + 1 : i;
+        if (split == lo || split == hi)
+            break;
+        if (k < split)
+            hi = split;
+        else
+            lo = split;
+    }
+    qsort(v + lo, hi - lo, sizeof *v, by_number);
+    return v[k].offset;
+}
+
+static struct tel_span value_at(const struct kept *k, size_t offset)
+{
+    struct tel_span s = {"", 0};
+    tel_strlist_next(tel_buf_span(&k->list), &offset, &s);
+    return s;
+}
+
+/* Empty values come first, then numbers, then other text: only the kind that holds the rank is looked
+ * through. */
 static void result_quantile(const struct tel_stats_func *f, const void *state,
                             const struct tel_stage *stage, struct tel_buf *out)
 {
     const struct kept *k = state;
     double phi = f->ops == &tel_stats_median ? 0.5 : f->phi;
+    size_t pos = 0, numbers = 0, texts = 0, at;
     struct tel_span s;
-    size_t pos = 0, n = 0;
     (void)stage;
     if (k->len == 0)
         return;
-    struct tel_order_key *keys = tel_malloc(k->len * sizeof *keys);
-    while (n < k->len && tel_strlist_next(tel_buf_span(&k->list), &pos, &s))
-        keys[n++] = tel_order_key_any(s);
-    qsort(keys, n, sizeof *keys, by_order);
-    size_t i = (size_t)(phi * (double)n);
-    tel_buf_add_span(out, keys[TEL_MIN(i, n - 1)].text);
-    free(keys);
+    struct ranked *ranked = tel_malloc((k->len + 1) * sizeof *ranked);
+    while (at = pos, tel_strlist_next(tel_buf_span(&k->list), &pos, &s)) {
+        struct tel_order_key key = tel_order_key_any(s);
+        if (key.cls == TEL_ORDER_NUMBER)
+            ranked[numbers++] = (struct ranked){key.number, at};
+        texts += key.cls == TEL_ORDER_TEXT;
+    }
+    size_t empty = k->len - numbers - texts;
+    size_t rank = TEL_MIN((size_t)(phi * (double)k->len), k->len - 1);
+    if (rank >= empty + numbers) {
+        struct tel_span *text = tel_malloc((texts + 1) * sizeof *text);
+        for (pos = 0, at = 0; tel_strlist_next(tel_buf_span(&k->list), &pos, &s);)
+            if (tel_order_key_any(s).cls == TEL_ORDER_TEXT)
+                text[at++] = s;
+        qsort(text, texts, sizeof *text, by_nature);
+        tel_buf_add_span(out, text[rank - empty - numbers]);
+        free(text);
+    } else if (rank >= empty) {
+        tel_buf_add_span(out, value_at(k, select_number(ranked, numbers, rank - empty)));
+    }
+    free(ranked);
+}
+
+/* The result needs a table beside the values. */
+static size_t held_ranked(const void *state)
+{
+    const struct kept *k = state;
+    return k->list.cap + k->len * sizeof(struct ranked);
 }
 
 const struct tel_stats_ops tel_stats_quantile =
-    KEPT_OPS("quantile", false, update, result_quantile, parse_quantile);
-const struct tel_stats_ops tel_stats_median = KEPT_OPS("median", false, update, result_quantile, NULL);
+    KEPT_OPS("quantile", false, update, result_quantile, parse_quantile, held_ranked);
+const struct tel_stats_ops tel_stats_median =
+    KEPT_OPS("median", false, update, result_quantile, NULL, held_ranked);

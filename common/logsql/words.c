@@ -190,6 +190,28 @@ void tel_words_lower(struct tel_buf *out, struct tel_span s)
     }
 }
 
+bool tel_words_lower_ascii(char *out, struct tel_span s)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    const __m128i a = _mm_set1_epi8('A' - 1), z = _mm_set1_epi8('Z' + 1), bit = _mm_set1_epi8(0x20);
+    for (; i + 16 <= s.len; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.ptr + i));
+        if (_mm_movemask_epi8(v))
+            return false;
+        __m128i upper = _mm_and_si128(_mm_cmpgt_epi8(v, a), _mm_cmplt_epi8(v, z));
+        _mm_storeu_si128((__m128i *)(void *)(out + i), _mm_or_si128(v, _mm_and_si128(upper, bit)));
+    }
+#endif
+    for (; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c & 0x80)
+            return false;
+        out[i] = (char)(c | ((unsigned)(c - 'A') < 26 ? 0x20 : 0));
+    }
+    return true;
+}
+
 #define NEAR_MAX 64 /* characters of a word that fuzzy search looks at */
 
 static size_t decode_word(struct tel_span s, uint32_t out[NEAR_MAX])

@@ -39,6 +39,10 @@ size_t tel_phrase_find(const struct tel_phrase *phrase, struct tel_span s, size_
 /* s in lower case (simple folding), replacing what was in out. */
 void tel_words_lower(struct tel_buf *out, struct tel_span s);
 
+/* The same for ASCII, into out (room for s.len bytes). False, with out undefined, if s holds other
+ * bytes. */
+bool tel_words_lower_ascii(char *out, struct tel_span s);
+
 /* Is `word` within `max_edits` (0 to 2) insertions, deletions, replacements or swaps of
  * neighbouring characters of `of`? Both are UTF-8. */
 bool tel_words_near(struct tel_span word, struct tel_span of, unsigned max_edits);
