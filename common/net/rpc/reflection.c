@@ -129,7 +129,7 @@ static void reflection_info(Grpc__Reflection__V1alpha__ServerReflection_Service 
     response res = GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__INIT;
     res.valid_host = req->host;
     res.original_request = (request *)(uintptr_t)req;
-    switch (req->message_request_case) {
+    switch ((int)req->message_request_case) { /* as an int: the enum has a member of its own size */
     case REQUEST(FILE_BY_FILENAME):
         answer_file(r, call, &res, &r->by_name, req->file_by_filename);
         break;
