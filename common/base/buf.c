@@ -101,6 +101,8 @@ static void add_json_escape(struct tel_buf *buf, unsigned char c)
 void tel_buf_add_json(struct tel_buf *buf, struct tel_span s)
 {
     size_t copied = 0; /* all before it is in the buffer; [copied, pos) can be copied as it is */
+    if (!s.ptr)
+        s.ptr = "";
     tel_buf_reserve(buf, s.len + 2);
     buf->ptr[buf->len++] = '"';
     for (size_t pos = 0;;) {

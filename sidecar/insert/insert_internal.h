@@ -130,7 +130,9 @@ void insert_params_default(struct tel_http_request *req, struct insert_params *p
 bool insert_flat(struct insert_session *s, const struct insert_params *params,
                  struct tel_field *fields, size_t count, struct tel_error *err);
 
-/* Formats */
+/* Formats. _take parses a whole body into the session; false: it is none of its format. */
+bool insert_loki_take(struct insert_session *s, struct tel_span body, bool json, struct tel_error *err);
+bool insert_otlp_take(struct insert_session *s, struct tel_span body, bool json, struct tel_error *err);
 void insert_jsonline_routes(struct tel_insert *in, struct tel_http_server *server);
 void insert_loki_routes(struct tel_insert *in, struct tel_http_server *server);
 void insert_elastic_routes(struct tel_insert *in, struct tel_http_server *server);

@@ -215,32 +215,36 @@ static bool push_protobuf(struct push *p, struct tel_span body, uint64_t max, st
 
 /* ---- the handler ---------------------------------------------------------------------------- */
 
+bool insert_loki_take(struct insert_session *s, struct tel_span body, bool json, struct tel_error *err)
+{
+    struct push p = {.s = s};
+    tel_arena_init(&p.arena, 0);
+    bool good = json ? push_json(&p, body, err) : push_protobuf(&p, body, s->in->body_max, err);
+    tel_vec_free(&p.labels);
+    tel_vec_free(&p.fields);
+    tel_arena_free(&p.arena);
+    return good;
+}
+
 static void loki_handler(void *ctx, struct tel_http_request *req)
 {
     struct tel_insert *in = ctx;
     struct tel_span tenant, type = {NULL, 0}, body = tel_http_body(req);
-    struct push p = {0};
     struct tel_error err;
     if (!insert_tenant(req, &tenant))
         return;
-    p.s = insert_session_new(in, tenant, "loki");
-    if (!p.s) {
+    struct insert_session *s = insert_session_new(in, tenant, "loki");
+    if (!s) {
         tel_http_reply_error(req, 503, "too many requests at once");
         return;
     }
-    tel_arena_init(&p.arena, 0);
     atomic_fetch_add(&in->bytes, body.len);
     (void)tel_http_header(req, "Content-Type", &type);
-    bool good = tel_span_starts(type, TEL_SPAN("application/json")) ? push_json(&p, body, &err)
-                                                                    : push_protobuf(&p, body, in->body_max, &err);
-    if (!good) /* what stood before the damage may be in: the client sends all of it again */
+    if (insert_loki_take(s, body, tel_span_starts(type, TEL_SPAN("application/json")), &err))
+        insert_reply(s, req, 204);
+    else /* what stood before the damage may be in: the client sends all of it again */
         tel_http_reply_error(req, 400, "%s", err.text);
-    else
-        insert_reply(p.s, req, 204);
-    insert_session_free(p.s);
-    tel_vec_free(&p.labels);
-    tel_vec_free(&p.fields);
-    tel_arena_free(&p.arena);
+    insert_session_free(s);
 }
 
 static void loki_ready(void *ctx, struct tel_http_request *req)

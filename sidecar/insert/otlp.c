@@ -403,22 +403,22 @@ static bool take_json(struct otlp *o, struct tel_span body, struct tel_error *er
 
 /* ---- the handler ---------------------------------------------------------------------------- */
 
-static void reply(struct otlp *o, struct tel_http_request *req, bool json)
+static void reply(struct insert_session *s, struct tel_http_request *req, bool json)
 {
     struct tel_error err;
-    if (insert_session_end(o->s, &err) != TEL_OK) {
+    if (insert_session_end(s, &err) != TEL_OK) {
         insert_reply_failed(req, &err);
         return;
     }
     struct tel_buf out = {0};
-    if (json && o->s->bad > 0) {
+    if (json && s->bad > 0) {
         tel_buf_printf(&out, "{\"partialSuccess\":{\"rejectedLogRecords\":\"%llu\",\"errorMessage\":\"kept as dead letters\"}}\n",
-                       (unsigned long long)o->s->bad);
+                       (unsigned long long)s->bad);
     } else if (json) {
         TEL_BUF_ADD_LIT(&out, "{}\n");
-    } else if (o->s->bad > 0) { /* partial_success = 1 { int64 rejected_log_records = 1 } */
+    } else if (s->bad > 0) { /* partial_success = 1 { int64 rejected_log_records = 1 } */
         char n[TEL_VARINT_MAX];
-        size_t len = tel_varint_put(n, o->s->bad);
+        size_t len = tel_varint_put(n, s->bad);
         tel_buf_add_char(&out, 0x0a);
         tel_buf_add_char(&out, (char)(1 + len));
         tel_buf_add_char(&out, 0x08);
@@ -428,34 +428,40 @@ static void reply(struct otlp *o, struct tel_http_request *req, bool json)
     tel_buf_free(&out);
 }
 
-static void otlp_handler(void *ctx, struct tel_http_request *req)
+bool insert_otlp_take(struct insert_session *s, struct tel_span body, bool json, struct tel_error *err)
 {
-    struct tel_insert *in = ctx;
-    struct tel_span tenant, type = {NULL, 0}, body = tel_http_body(req);
-    struct otlp o = {0};
-    struct tel_error err;
-    if (!insert_tenant(req, &tenant))
-        return;
-    o.s = insert_session_new(in, tenant, "opentelemetry");
-    if (!o.s) {
-        tel_http_reply_error(req, 503, "too many requests at once");
-        return;
-    }
+    struct otlp o = {.s = s};
     tel_arena_init(&o.arena, 0);
     tel_arena_init(&o.resource_arena, 0);
-    atomic_fetch_add(&in->bytes, body.len);
-    (void)tel_http_header(req, "Content-Type", &type);
-    bool json = tel_span_starts(type, TEL_SPAN("application/json"));
-    if (json ? take_json(&o, body, &err) : take_protobuf(&o, body, &err))
-        reply(&o, req, json);
-    else
-        tel_http_reply_error(req, 400, "%s", err.text);
-    insert_session_free(o.s);
+    bool good = json ? take_json(&o, body, err) : take_protobuf(&o, body, err);
     tel_vec_free(&o.labels);
     tel_vec_free(&o.scope);
     tel_vec_free(&o.fields);
     tel_arena_free(&o.arena);
     tel_arena_free(&o.resource_arena);
+    return good;
+}
+
+static void otlp_handler(void *ctx, struct tel_http_request *req)
+{
+    struct tel_insert *in = ctx;
+    struct tel_span tenant, type = {NULL, 0}, body = tel_http_body(req);
+    struct tel_error err;
+    if (!insert_tenant(req, &tenant))
+        return;
+    struct insert_session *s = insert_session_new(in, tenant, "opentelemetry");
+    if (!s) {
+        tel_http_reply_error(req, 503, "too many requests at once");
+        return;
+    }
+    atomic_fetch_add(&in->bytes, body.len);
+    (void)tel_http_header(req, "Content-Type", &type);
+    bool json = tel_span_starts(type, TEL_SPAN("application/json"));
+    if (insert_otlp_take(s, body, json, &err))
+        reply(s, req, json);
+    else
+        tel_http_reply_error(req, 400, "%s", err.text);
+    insert_session_free(s);
 }
 
 void insert_otlp_routes(struct tel_insert *in, struct tel_http_server *server)

@@ -23,7 +23,8 @@ struct pb_reader {
 
 static inline struct pb_reader pb_open(struct tel_span message)
 {
-    return (struct pb_reader){message.ptr, message.ptr + message.len, false};
+    const char *p = message.ptr ? message.ptr : ""; /* a field of another wire type has no bytes */
+    return (struct pb_reader){p, p + message.len, false};
 }
 
 /* The next field; false at the end or when it is broken. */

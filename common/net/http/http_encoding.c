@@ -158,7 +158,7 @@ tel_code tel_http_snappy_decode(struct tel_span in, uint64_t max, struct tel_buf
         return tel_error_set(err, TEL_ERR_CORRUPT, "the body is not snappy's block format");
     if (size > max)
         return over_limit(err, max);
-    tel_buf_reserve(out, size);
+    tel_buf_reserve(out, size + 1); /* never NULL, even for nothing */
     if (snappy_uncompress(in.ptr, in.len, out->ptr + out->len, &size) != SNAPPY_OK)
         return tel_error_set(err, TEL_ERR_CORRUPT, "the snappy body is damaged");
     out->len += size;
