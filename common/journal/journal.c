@@ -14,7 +14,7 @@
 #define DEFAULT_BUDGET   (UINT64_C(1) << 30)
 #define MIN_BUDGET       (UINT64_C(1) << 20)
 #define DEFAULT_SEGMENT  (UINT64_C(64) << 20)
-#define DEFAULT_PENDING  (UINT64_C(16) << 20)
+#define DEFAULT_PENDING  (UINT64_C(8) << 20)
 #define DEFAULT_SYNC_MS  5
 #define RECORD_BYTES_MAX (UINT64_C(32) << 20)
 

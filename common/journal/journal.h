@@ -26,7 +26,7 @@ struct tel_journal_options {
     const char *dir;               /* made if it is not there; locked against a second process */
     uint64_t budget_bytes;         /* of all files and what waits in memory; 0: 1 GiB; at least 1 MiB */
     uint64_t segment_bytes;        /* 0: 64 MiB; at most an eighth of the budget */
-    uint64_t pending_bytes;        /* appended and not yet durable; 0: 16 MiB; an eighth likewise */
+    uint64_t pending_bytes;        /* appended and not yet durable; 0: 8 MiB; an eighth likewise */
     uint32_t sync_interval_ms;     /* an append waits at most this long for others to share its
                                       fsync; when none was just made it does not wait. 0: 5 */
     const struct tel_clock *clock; /* for timestamps; NULL: the machine's */

@@ -7,7 +7,8 @@
 #include "common/sys/fs.h"
 #include "sidecar/insert/insert_internal.h"
 
-#define DEFAULT_BODY_MAX     (UINT64_C(16) << 20)
+#define DEFAULT_BODY_MAX     (UINT64_C(8) << 20)
+#define WHOLE_TIMES          8 /* bodies that cannot be taken in pieces */
 #define DEFAULT_DEAD_LETTERS (UINT64_C(64) << 20)
 #define DEFAULT_SEND_MS      10000
 #define GENERATION_MAX       ((UINT64_C(1) << 23) - 1) /* positions stay within a signed 64-bit number */
@@ -78,7 +79,8 @@ tel_code tel_insert_new(const struct tel_insert_options *o, struct tel_insert **
     in->fs = o->fs ? o->fs : tel_fs_system();
     in->clock = o->clock ? o->clock : tel_clock_system();
     in->framing = o->framing;
-    in->body_max = o->body_max ? o->body_max : DEFAULT_BODY_MAX;
+    in->piece_max = o->body_max ? o->body_max : DEFAULT_BODY_MAX;
+    in->body_max = WHOLE_TIMES * in->piece_max;
     in->send_timeout_ms = o->send_timeout_ms ? o->send_timeout_ms : DEFAULT_SEND_MS;
     tel_mutex_init(&in->lock);
     tel_cond_init(&in->progress);

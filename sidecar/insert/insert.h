@@ -35,8 +35,9 @@ struct tel_insert_options {
     struct tel_fs *fs;               /* NULL: the machine's */
     const char *dir;                 /* for its id, its generation and the dead letters; made if absent */
     struct tel_record_framing framing;
-    uint64_t body_max;               /* bytes of a body that is held whole; 0: 16 MiB. Bodies of JSON
-                                        lines may be larger: they are taken in pieces of this size */
+    uint64_t body_max;               /* bytes of JSON lines that are held at once; 0: 8 MiB. Larger
+                                        bodies are taken in pieces of this size. Bodies of the other
+                                        formats are held whole, up to eight times as much */
     uint64_t dead_letter_bytes;      /* kept at most; 0: 64 MiB */
     uint32_t send_timeout_ms;        /* how long a request waits for a full transport; 0: 10 s */
     const struct tel_clock *clock;   /* NULL: the machine's */

@@ -28,7 +28,7 @@ struct tel_insert {
     struct tel_fs *fs;
     const struct tel_clock *clock;
     struct tel_record_framing framing;
-    uint64_t body_max, generation;
+    uint64_t piece_max, body_max, generation;
     uint32_t send_timeout_ms, partitions;
     char id[33];
     struct dead_letters *dead;

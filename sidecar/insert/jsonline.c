@@ -1,6 +1,6 @@
 /*
  * /insert/jsonline: one JSON object a line. A bad line is counted, told in the answer, kept as a dead
- * letter, and does not lose its neighbours. A body larger than body_max is taken in pieces of whole
+ * letter, and does not lose its neighbours. A body larger than piece_max is taken in pieces of whole
  * lines; if its client goes away between two pieces, those taken stay.
  */
 #include "sidecar/insert/insert_internal.h"
@@ -89,5 +89,5 @@ void insert_jsonline_routes(struct tel_insert *in, struct tel_http_server *serve
 {
     tel_http_server_route(server, &(struct tel_http_route){
         .methods = "POST PUT", .path = "/insert/jsonline", .handler = jsonline_handler, .ctx = in,
-        .piece = jsonline_piece, .body_max = in->body_max, .raw_body = true});
+        .piece = jsonline_piece, .body_max = in->piece_max, .raw_body = true});
 }
