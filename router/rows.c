@@ -20,12 +20,13 @@ static tel_code column_open(struct rows *r, size_t i, struct tel_column *out, st
         return tel_error_set(err, TEL_ERR_CORRUPT, "column %s has %zu values for %zu rows", c->name,
                              c->n_lengths, n);
     struct tel_span *values = TEL_ARENA_ARRAY(&r->arena, struct tel_span, n);
+    const char *data = c->data.data ? (const char *)c->data.data : "";
     size_t at = 0;
     for (size_t k = 0; k < n; k++) {
         if (c->lengths[k] > c->data.len - at)
             return tel_error_set(err, TEL_ERR_CORRUPT, "column %s is longer than its data",
                                  c->name);
-        values[k] = tel_span_make((const char *)c->data.data + at, c->lengths[k]);
+        values[k] = tel_span_make(data + at, c->lengths[k]);
         at += c->lengths[k];
     }
     if (at != c->data.len)
