@@ -98,14 +98,17 @@ static void split_properties(const struct tel_conf_strings *list, text_list *ret
     tel_vec_push(ret, NULL);
 }
 
+/* create_partitions: for a topic that is made when it is not there. */
 static tel_code open_kafka(const struct shard_config *c, const char *topic,
-                           struct tel_transport **ret, struct tel_error *err)
+                           uint32_t create_partitions, struct tel_transport **ret,
+                           struct tel_error *err)
 {
     text_list properties = {0};
     split_properties(&c->kafka_properties, &properties);
     struct tel_kafka_options options = {
         .brokers = c->kafka_brokers,
         .topic = topic,
+        .create_partitions = create_partitions,
         .fetch_bytes = (uint64_t)c->kafka_fetch_bytes,
         .client_id = "telescope-shard",
         .properties = (const char *const *)properties.items,
@@ -169,12 +172,11 @@ static tel_code start(const struct shard_config *c, struct program *p, struct te
     tel_limits_raise_open_files(OPEN_FILES);
     p->metrics = tel_metrics_new();
     uint16_t port;
-    tel_code rc = open_kafka(c, c->kafka_topic, &p->transport, err);
-    if (rc == TEL_OK && *c->kafka_dead_letter_topic) {
-        rc = open_kafka(c, c->kafka_dead_letter_topic, &p->dead_transport, err);
-        if (rc == TEL_OK)
-            rc = tel_dead_letters_new(p->dead_transport, c->kafka_topic, &p->dead_letters, err);
-    }
+    tel_code rc = open_kafka(c, c->kafka_topic, 0, &p->transport, err);
+    if (rc == TEL_OK && *c->kafka_dead_letter_topic)
+        rc = open_kafka(c, c->kafka_dead_letter_topic, 1, &p->dead_transport, err);
+    if (rc == TEL_OK && p->dead_transport)
+        p->dead_letters = tel_dead_letters_new(p->dead_transport, c->kafka_topic);
     if (rc == TEL_OK)
         rc = start_server(c, p, err);
     if (rc == TEL_OK) {

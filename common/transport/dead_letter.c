@@ -11,7 +11,7 @@
 enum { WAIT_MS = 10000, POLL_MS = 50 };
 
 struct tel_dead_letters {
-    struct tel_producer *producer;
+    struct tel_producer *producer; /* made for the first letter */
     struct tel_transport *transport;
     char *origin;
     pthread_mutex_t lock; /* held while a letter is on its way */
@@ -74,20 +74,13 @@ static void on_delivery(void *ctx, tel_code code, int64_t offset, const struct t
         f->err = *err;
 }
 
-tel_code tel_dead_letters_new(struct tel_transport *transport, const char *origin,
-                              struct tel_dead_letters **ret, struct tel_error *err)
+struct tel_dead_letters *tel_dead_letters_new(struct tel_transport *transport, const char *origin)
 {
-    struct tel_producer *producer;
-    tel_code rc = tel_transport_producer(transport, &producer, err);
-    if (rc != TEL_OK)
-        return tel_error_wrap(err, rc, "dead letters");
     struct tel_dead_letters *d = TEL_NEW(struct tel_dead_letters);
     d->transport = transport;
-    d->producer = producer;
     d->origin = tel_strdup(origin);
     pthread_mutex_init(&d->lock, NULL);
-    *ret = d;
-    return TEL_OK;
+    return d;
 }
 
 /* Sends what is in d->buf and waits for its fate. */
@@ -126,6 +119,8 @@ tel_code tel_dead_letters_bury(void *sink, const struct tel_message *message,
     pthread_mutex_lock(&d->lock);
     int64_t deadline = tel_mono_ns(tel_clock_system()) + WAIT_MS * TEL_NS_PER_MS;
     tel_code rc = tel_transport_partitions(d->transport, WAIT_MS, &partitions, err);
+    if (rc == TEL_OK && !d->producer)
+        rc = tel_transport_producer(d->transport, &d->producer, err);
     if (rc == TEL_OK) {
         tel_buf_clear(&d->buf);
         tel_dead_letter_encode(d->origin, message, why, &d->buf);

@@ -25,8 +25,7 @@ struct tel_dead_letters;
 
 /* A sink into `transport`, which outlives it; origin names what the messages are read from. A letter
  * goes to the partition of its origin, modulo the sink's partitions. */
-TEL_MUST_USE tel_code tel_dead_letters_new(struct tel_transport *transport, const char *origin,
-                                           struct tel_dead_letters **ret, struct tel_error *err);
+struct tel_dead_letters *tel_dead_letters_new(struct tel_transport *transport, const char *origin);
 
 /* Buries one message and waits until that is durable, 10 s at most. Any thread; one at a time. All errors
  * of the transport are retriable: the reader holds its partition and tries again. sink is a struct

@@ -34,8 +34,8 @@ TEL_MUST_USE tel_code tel_transport_partitions(struct tel_transport *t, int time
 TEL_MUST_USE tel_code tel_transport_producer(struct tel_transport *t, struct tel_producer **ret,
                                              struct tel_error *err);
 
-/* Copies key and value and returns at once. TEL_ERR_AGAIN: the queue is full (its budget in bytes),
- * poll and try again later; that is the back-pressure. TEL_ERR_LIMIT: the message is larger than
+/* Copies key and value and returns at once. TEL_ERR_AGAIN: the queue is full (its budget in bytes), or
+ * its topic is not there; poll and try again later; that is the back-pressure. TEL_ERR_LIMIT: the message is larger than
  * the transport takes. On any error the callback is not called. */
 TEL_MUST_USE tel_code tel_producer_send(struct tel_producer *p, uint32_t partition,
                                         struct tel_span key, struct tel_span value,
@@ -66,8 +66,9 @@ TEL_MUST_USE tel_code tel_transport_consumer(struct tel_transport *t, uint32_t p
 
 /* Up to `max` messages in *ret_messages[0..*ret_count), waiting up to timeout_ms for the first.
  * TEL_OK with count 0: nothing new. TEL_ERR_GAP: the log does not hold the next offset: it was trimmed
- * past it, or is shorter than it was (it came back empty or lost its tail). *ret_gap_to is the log's
- * first offset, in the second case below the next one: what is there was perhaps never seen. The
+ * past it, or is shorter than it was (it came back empty or lost its tail), or is another log.
+ * *ret_gap_to is the log's first offset; when the log was not just trimmed that is below the next
+ * one, or at it: what is there was perhaps never seen. The
  * caller reports the gap and calls tel_consumer_seek, nothing is skipped in silence. Retriable
  * errors: keep polling. */
 TEL_MUST_USE tel_code tel_consumer_poll(struct tel_consumer *c, int timeout_ms, size_t max,

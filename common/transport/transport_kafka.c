@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/net/kafka/kafka_admin.h"
 #include "common/net/kafka/kafka_consumer.h"
 #include "common/net/kafka/kafka_producer.h"
 
@@ -62,12 +63,31 @@ static tel_code kafka_reader(struct kafka_transport *t, struct tel_kafka_reader 
     return rc;
 }
 
+static tel_code create_topic(struct kafka_transport *t, int timeout_ms, struct tel_error *err)
+{
+    struct tel_kafka_admin *admin;
+    struct tel_kafka_topic_spec spec = {.name = t->options.topic,
+                                        .partitions = t->options.create_partitions};
+    tel_code rc = tel_kafka_admin_new(&t->client, &admin, err);
+    if (rc != TEL_OK)
+        return rc;
+    rc = tel_kafka_admin_create(admin, &spec, timeout_ms, err);
+    tel_kafka_admin_free(admin);
+    return rc == TEL_ERR_EXISTS ? TEL_OK : rc; /* another program was faster */
+}
+
 static tel_code kafka_partitions(struct tel_transport *base, int timeout_ms, uint32_t *ret_count,
                                  struct tel_error *err)
 {
     struct kafka_transport *t = TEL_CONTAINER_OF(base, struct kafka_transport, base);
     struct tel_kafka_reader *reader = NULL;
     tel_code rc = kafka_reader(t, &reader, err);
+    if (rc != TEL_OK)
+        return rc;
+    rc = tel_kafka_reader_partitions(reader, t->options.topic, timeout_ms, ret_count, err);
+    if (rc != TEL_ERR_NOTFOUND || t->options.create_partitions == 0)
+        return rc;
+    rc = create_topic(t, timeout_ms, err);
     if (rc != TEL_OK)
         return rc;
     return tel_kafka_reader_partitions(reader, t->options.topic, timeout_ms, ret_count, err);

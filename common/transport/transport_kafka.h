@@ -11,6 +11,8 @@ struct tel_kafka_options {
     uint64_t queue_bytes;    /* budget of the producer's queue; 0: 32 MiB */
     uint32_t linger_ms;      /* how long the producer may wait to fill a request */
     uint64_t fetch_bytes;    /* budget of a consumer's prefetch, per partition; 0: 16 MiB */
+    uint32_t create_partitions; /* not 0: a topic that is not there is made, with so many partitions and
+                                 * the brokers' own defaults, when tel_transport_partitions asks */
     const char *client_id;
     /* Further librdkafka properties (TLS, SASL), name and value in turn, NULL at the end; may be
      * NULL. Values never reach a log. */

@@ -5,11 +5,17 @@
  * States of a consumer:
  *
  *     reading ── offset out of range ──► gap ── seek ──► reading
+ *        │ a connection broke                ▲
+ *        ├──► rereading: the last message again: is it the same? ── no: the log is another ──┘
  *        │ brokers are away, the topic is not there, ...
  *        └──► down: each poll says so, and asks for the log's bounds until a broker tells them
  *
  * librdkafka runs with auto.offset.reset=error. It then says "out of range" once and stops fetching;
  * the bounds that the caller needs are asked for in the polls that follow.
+ *
+ * A topic that was made anew while we were cut off, and was filled beyond our offset before we came
+ * back, is not out of range: reading on would skip its beginning in silence. So after every broken
+ * connection the message before the next one is read again and compared with what it was.
  */
 #include "common/net/kafka/kafka_consumer.h"
 
@@ -20,6 +26,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #define TEL_LOG_COMPONENT "kafka"
@@ -38,6 +45,7 @@ struct tel_kafka_reader {
     rd_kafka_t *rk;
     bool commits; /* has a group.id */
     _Atomic bool down;      /* librdkafka told of trouble, and nothing was heard from a broker since */
+    _Atomic uint32_t troubles; /* connections that broke, topics that were gone */
     pthread_mutex_t lock;   /* consumers, trouble */
     struct tel_error trouble;
     TEL_VEC(struct tel_kafka_consumer *) consumers;
@@ -52,6 +60,12 @@ struct tel_kafka_consumer {
     int64_t end;     /* where the end of the log was seen, -1 */
     int64_t low;     /* as last asked for, -1 */
     bool gap;
+    bool replaced;   /* the gap is there because the log is another */
+    bool shorter;    /* because it ended before the last message that was handed out */
+    bool rereading;  /* the message `last_offset` is to come, and to be compared */
+    uint32_t troubles_seen;
+    int64_t last_offset; /* of the last message handed out, -1: none since the last seek */
+    uint64_t last_hash;
     struct tel_error error; /* to be told by the next poll; code TEL_OK: none */
     int64_t committed_ns, probed_ns;
     rd_kafka_message_t *raw[POLL_MAX];
@@ -69,7 +83,14 @@ static void on_error(rd_kafka_t *rk, int e, const char *reason, void *opaque)
     tel_kafka_error(&r->trouble, e, reason, "Kafka");
     r->trouble.retriable = true; /* what a broker says today, it may not say tomorrow */
     pthread_mutex_unlock(&r->lock);
+    if (e == RD_KAFKA_RESP_ERR__TRANSPORT || e == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+        e == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || e == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
+        atomic_fetch_add(&r->troubles, 1);
     atomic_store(&r->down, true);
+    if (e == RD_KAFKA_RESP_ERR__TRANSPORT) { /* one connection; that all are gone is told apart */
+        tel_log_debug("Kafka consumer", tel_kv_str("reason", reason));
+        return;
+    }
     tel_log_warn("Kafka consumer", tel_kv_str("error", rd_kafka_err2name(e)),
                  tel_kv_str("reason", reason));
 }
@@ -89,6 +110,7 @@ tel_code tel_kafka_reader_new(const struct tel_kafka_reader_options *o,
         "allow.auto.create.topics", "false", "check.crcs", "true",
         "topic.metadata.propagation.max.ms", "2000", /* then a topic that is not there is an error */
         "fetch.min.bytes", "1", "fetch.wait.max.ms", "100", "fetch.error.backoff.ms", "100",
+        "log.connection.close", "true", /* a connection that ends is told through on_error */
         "queued.max.messages.kbytes", kbytes, "fetch.message.max.bytes", once,
         NULL};
     rd_kafka_conf_t *conf;
@@ -171,7 +193,8 @@ static const char *topic_name(const struct tel_kafka_consumer *c)
     return rd_kafka_topic_name(c->topic);
 }
 
-static tel_code start(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
+/* Lets librdkafka fetch from `offset` on. */
+static tel_code fetch_from(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(c->reader->rk);
     if (rd_kafka_consume_start_queue(c->topic, c->partition, offset, queue) != 0) {
@@ -181,15 +204,40 @@ static tel_code start(struct tel_kafka_consumer *c, int64_t offset, struct tel_e
                                (int)c->partition, (long long)offset);
     }
     c->queue = queue;
-    c->next = offset;
     c->end = -1;
-    c->gap = false;
+    c->gap = c->replaced = c->shorter = false;
     c->error.code = TEL_OK;
     return TEL_OK;
 }
 
+static tel_code start(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
+{
+    c->next = offset;
+    c->last_offset = -1;
+    c->rereading = false;
+    c->troubles_seen = atomic_load(&c->reader->troubles);
+    return fetch_from(c, offset, err);
+}
+
+/* Tells one message from another at the same offset: its time, its length, its key, and the ends of
+ * its value. */
+static uint64_t message_hash(const rd_kafka_message_t *m)
+{
+    rd_kafka_timestamp_type_t type;
+    struct tel_span value = tel_span_make(m->payload, m->len);
+    uint64_t h = tel_hash_u64((uint64_t)rd_kafka_message_timestamp(m, &type)) ^ m->len;
+    h = tel_hash64(tel_span_make(m->key, m->key_len), h);
+    h = tel_hash64(tel_span_slice(value, 0, 64), h);
+    return tel_hash64(tel_span_slice(value, value.len > 64 ? value.len - 64 : 0, value.len), h);
+}
+
 static void drop_messages(struct tel_kafka_consumer *c)
 {
+    if (c->raw_count > 0) {
+        const rd_kafka_message_t *last = c->raw[c->raw_count - 1];
+        c->last_offset = last->offset;
+        c->last_hash = message_hash(last);
+    }
     for (size_t i = 0; i < c->raw_count; i++)
         rd_kafka_message_destroy(c->raw[i]);
     c->raw_count = 0;
@@ -299,18 +347,44 @@ static tel_code tell_gap(struct tel_kafka_consumer *c, int timeout_ms, int64_t *
     tel_code rc = ask_bounds(c, TEL_MAX(timeout_ms, BOUNDS_TIMEOUT_MS), &high, err);
     if (rc != TEL_OK)
         return tel_error_wrap(err, rc, "offset %lld is out of range", (long long)c->next);
-    if (c->next >= c->low && c->next <= high) /* a broker that was behind its peers: try again */
-        return tel_kafka_consumer_seek(c, c->next, err);
     *ret_gap_to = c->low;
+    if (c->replaced)
+        return tel_error_set(err, TEL_ERR_GAP,
+                             "%s/%d is another log than before: the message at offset %lld changed; "
+                             "it has [%lld, %lld)",
+                             topic_name(c), (int)c->partition, (long long)c->last_offset,
+                             (long long)c->low, (long long)high);
+    if (c->next >= c->low && c->next <= high) {
+        /* The last message was trimmed, or a broker was behind its peers: then look again. */
+        c->rereading = c->shorter;
+        stop(c);
+        return fetch_from(c, c->rereading ? c->last_offset : c->next, err);
+    }
     return tel_error_set(err, TEL_ERR_GAP,
                          "offset %lld of %s/%d is not in the log, which has [%lld, %lld)",
                          (long long)c->next, topic_name(c), (int)c->partition, (long long)c->low,
                          (long long)high);
 }
 
+/* The first message after a broken connection should be the last one before it. */
+static void compare_last(struct tel_kafka_consumer *c, const rd_kafka_message_t *m)
+{
+    if (m->offset < c->last_offset)
+        return;
+    c->rereading = false;
+    if (m->offset == c->last_offset && message_hash(m) != c->last_hash)
+        c->gap = c->replaced = true;
+}
+
 /* Sorts one thing from the queue: a message, the end of the log, or an error. */
 static void sort_out(struct tel_kafka_consumer *c, rd_kafka_message_t *m)
 {
+    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && c->rereading)
+        compare_last(c, m);
+    if (c->gap) {
+        rd_kafka_message_destroy(m);
+        return;
+    }
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= c->next) {
         rd_kafka_timestamp_type_t type;
         int64_t ms = rd_kafka_message_timestamp(m, &type);
@@ -325,6 +399,8 @@ static void sort_out(struct tel_kafka_consumer *c, rd_kafka_message_t *m)
     }
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         c->end = m->offset;
+        if (c->rereading && m->offset <= c->last_offset)
+            c->gap = c->shorter = true;
     } else if (tel_kafka_code(m->err) == TEL_ERR_GAP) {
         c->gap = true;
     } else if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR && c->error.code == TEL_OK) {
@@ -366,18 +442,47 @@ static tel_code tell_down(struct tel_kafka_consumer *c, struct tel_error *err)
     return tel_error_wrap(err, trouble.code, "reading %s/%d", topic_name(c), (int)c->partition);
 }
 
+/* After trouble: back to the last message, to see whether it is still the same. */
+static tel_code reread(struct tel_kafka_consumer *c, struct tel_error *err)
+{
+    c->troubles_seen = atomic_load(&c->reader->troubles);
+    if (c->queue && (c->gap || c->last_offset < 0))
+        return TEL_OK;
+    stop(c);
+    c->rereading = c->last_offset >= 0;
+    return fetch_from(c, c->rereading ? c->last_offset : c->next, err);
+}
+
+static bool in_trouble(struct tel_kafka_consumer *c)
+{
+    rd_kafka_poll(c->reader->rk, 0); /* runs on_error */
+    return c->troubles_seen != atomic_load(&c->reader->troubles);
+}
+
+/* Drops what was fetched and not handed out: it may be from another log. */
+static void take_back(struct tel_kafka_consumer *c, int64_t next)
+{
+    for (size_t i = 0; i < c->raw_count; i++)
+        rd_kafka_message_destroy(c->raw[i]);
+    c->raw_count = 0;
+    c->next = next;
+}
+
 tel_code tel_kafka_consumer_poll(struct tel_kafka_consumer *c, int timeout_ms, size_t max,
                                  const struct tel_kafka_message **ret, size_t *ret_count,
                                  int64_t *ret_gap_to, struct tel_error *err)
 {
+    int64_t next = c->next;
+    tel_code rc = TEL_OK;
     drop_messages(c);
-    if (!c->queue) /* a seek failed */
-        return tel_error_set(err, TEL_ERR_UNAVAILABLE, "%s/%d is stopped; seek", topic_name(c),
-                             (int)c->partition);
-    rd_kafka_poll(c->reader->rk, 0);
+    if (in_trouble(c) || !c->queue)
+        rc = reread(c, err);
+    if (rc != TEL_OK)
+        return rc;
     if (!c->gap && c->error.code == TEL_OK)
         take(c, timeout_ms, TEL_MAX(TEL_MIN(max, (size_t)POLL_MAX), 1u));
-    tel_code rc = TEL_OK;
+    if (c->raw_count > 0 && in_trouble(c))
+        take_back(c, next);
     if (c->raw_count > 0) {
         atomic_store(&c->reader->down, false);
     } else if (c->gap) {

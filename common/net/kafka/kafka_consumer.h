@@ -4,7 +4,8 @@
  * thread; a consumer belongs to one thread. Offsets are kept by the caller.
  *
  * An offset that the log does not hold is TEL_ERR_GAP, never a silent jump: the log was trimmed past
- * it, or is shorter than it was (a topic that came back empty, or lost its tail).
+ * it, or is shorter than it was (a topic that came back empty, or lost its tail), or is another log
+ * than the one that this consumer read before a connection broke.
  */
 #ifndef TEL_NET_KAFKA_CONSUMER_H
 #define TEL_NET_KAFKA_CONSUMER_H

@@ -73,6 +73,14 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
                                  "message to partition %d: the producer had to begin anew",
                                  (int)m->partition);
     }
+    if (code == TEL_OK && m->offset < 0) {
+        /* librdkafka takes "out of sequence" for "had it already" when a later message was acknowledged.
+         * On a broker that lost its data that is wrong: a later message was the first it ever saw. */
+        code = tel_error_set(&err, TEL_ERR_UNAVAILABLE,
+                             "message to partition %d: acknowledged without an offset",
+                             (int)m->partition);
+        atomic_store(&h->broken, true);
+    }
     atomic_fetch_sub(&h->owner->queued, letter->bytes);
     ran++;
     letter->cb(letter->ctx, code, code == TEL_OK ? m->offset : -1, &err);
@@ -247,8 +255,14 @@ static tel_code send_on(struct handle *h, const char *topic, int32_t partition, 
         atomic_store(&h->broken, true);
         return tel_error_set(err, TEL_ERR_AGAIN, "the producer begins anew; poll");
     }
-    return tel_kafka_error(err, e, NULL, "message of %zu bytes to %s/%d", value.len, topic,
-                           (int)partition);
+    tel_code rc = tel_kafka_error(err, e, NULL, "message of %zu bytes to %s/%d", value.len, topic,
+                                  (int)partition);
+    if (rc == TEL_ERR_UNAVAILABLE) { /* a topic or partition that is not there (yet, or for a while) */
+        rc = TEL_ERR_AGAIN;
+        if (err)
+            err->code = rc;
+    }
+    return rc;
 }
 
 tel_code tel_kafka_producer_send(struct tel_kafka_producer *p, const char *topic, int32_t partition,

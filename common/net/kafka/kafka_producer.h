@@ -6,8 +6,9 @@
  * The queue is bounded in bytes: beyond the budget _send says TEL_ERR_AGAIN. When librdkafka meets an
  * error that it calls fatal (its sequence numbers and the broker's no longer fit, as after a cluster
  * lost its data), every message without a fate gets a retriable error, and the producer goes on as a
- * new one. So messages fail as a suffix of what was sent to a partition, never in the middle, but
- * for a message that the broker finds too large.
+ * new one. So messages fail as a suffix of what was sent to a partition, not in the middle, but for a
+ * message that the broker finds too large, and on a cluster that lost its data: there a message can fail
+ * though a later one was acknowledged. Whoever sends it again must reckon with repeats and disorder.
  */
 #ifndef TEL_NET_KAFKA_PRODUCER_H
 #define TEL_NET_KAFKA_PRODUCER_H
@@ -41,7 +42,7 @@ TEL_MUST_USE tel_code tel_kafka_producer_new(const struct tel_kafka_producer_opt
                                              struct tel_kafka_producer **ret,
                                              struct tel_error *err);
 
-/* Copies key and value. TEL_ERR_AGAIN: the queue is full, poll first. TEL_ERR_LIMIT: too large. No
+/* Copies key and value. TEL_ERR_AGAIN: the queue is full or the topic is not there, poll first. TEL_ERR_LIMIT: too large. No
  * callback on an error. Partition -1: by the key's hash. */
 TEL_MUST_USE tel_code tel_kafka_producer_send(struct tel_kafka_producer *p, const char *topic,
                                               int32_t partition, struct tel_span key,

@@ -43,7 +43,7 @@ static void test_letters_are_durable_and_whole(void **state)
     assert_non_null(mkdtemp(dir));
     struct tel_transport_journal_options o = {.fs = tel_fs_system(), .dir = dir, .partitions = 2};
     must(tel_transport_journal_new(&o, &t, &err), &err);
-    must(tel_dead_letters_new(t, "logs", &d, &err), &err);
+    d = tel_dead_letters_new(t, "logs");
     size_t size = TEL_DEAD_LETTER_VALUE_MAX + 5;
     char *large = tel_calloc(1, size);
     struct tel_message m = {.partition = 3, .offset = 42, .timestamp_ns = 7, .key = TEL_SPAN("k"),

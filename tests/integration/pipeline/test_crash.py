@@ -1,0 +1,95 @@
+"""Every process is killed in turn while lines are written, and the broker too; every line is found
+exactly once, in order within its source.
+
+2 sidecars with 4 files each, 4 partitions, 2 shard servers, a router. TEL_CRASH_LINES lines in all
+(default 500000), TEL_CRASH_ROUNDS rounds of kills (default 2).
+"""
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from stack import Stack, paced
+from topics import create_topic, read_topic
+from waiting import poll_until
+
+LINES = int(os.environ.get("TEL_CRASH_LINES", "500000"))
+ROUNDS = int(os.environ.get("TEL_CRASH_ROUNDS", "2"))
+
+
+class Writer(threading.Thread):
+    """Appends lines to all logs at a steady pace until all are written, in chunks of random size."""
+
+    def __init__(self, logs, lines, seconds, seed):
+        super().__init__(daemon=True)
+        self.logs, self.lines, self.seconds = logs, lines, seconds
+        self.random = random.Random(seed)
+        self.error = None
+
+    def run(self):
+        try:
+            each = self.lines // len(self.logs)
+            for share in paced(self.seconds):
+                for log in self.logs:
+                    due = int(each * share) - log.count
+                    if due > 0 and (share >= 1.0 or self.random.random() < 0.7):
+                        log.append(due)
+        except BaseException as e:  # the test tells it
+            self.error = e
+
+
+def kill_in_turn(stack, cluster, r, writer):
+    """Kills each process `ROUNDS` times, in random order; each stays down for a random while."""
+    kills = []
+    for _ in range(ROUNDS):
+        victims = [*stack.programs, "broker"]
+        r.shuffle(victims)
+        for victim in victims:
+            down = r.choice([0.0, 0.0, 0.2, 1.0, 2.0])
+            if victim == "broker":
+                cluster.kill9(0)
+                time.sleep(down)
+                cluster.start_broker(0)
+            else:
+                victim.kill9()
+                time.sleep(down)
+                victim.start()
+            kills.append(victim if victim == "broker" else victim.name)
+            time.sleep(r.uniform(0.1, 1.5))
+    assert not writer.error, writer.error
+    return kills
+
+
+def topic_lines(cluster, topic, partitions):
+    return sum(len(p) for p in read_topic(cluster.bootstrap, topic, partitions))
+
+
+@pytest.mark.kafka(heap_mb=384)
+def test_every_line_once_though_everything_is_killed(own_kafka, procs, bin_dir, tmp_path, seed):
+    r = random.Random(seed)
+    topic = create_topic(own_kafka.bootstrap, "telescope.logs", partitions=4)
+    stack = Stack(procs, bin_dir, tmp_path, own_kafka.bootstrap, topic).start()
+    begin = time.monotonic()
+    # A kill takes about 1.5 s, the broker's some seconds more: write for most of that time.
+    writer = Writer(stack.logs, LINES, ROUNDS * (len(stack.programs) * 1.6 + 6), seed)
+    writer.start()
+    kills = kill_in_turn(stack, own_kafka, r, writer)
+    writer.join()
+    assert not writer.error, writer.error
+    total = stack.written
+    written = time.monotonic() - begin
+    stack.wait_count(total, 240)
+    found = time.monotonic() - begin
+    assert stack.check_all() == total
+    messages = topic_lines(own_kafka, topic, 4)
+
+    stack.stop()  # an orderly end loses and repeats nothing either
+    for p in [*stack.shards, stack.router]:
+        p.start()
+    poll_until(lambda: stack.query.count() is not None, 60, "an answer after the restart", 0.2)
+    stack.wait_count(total, 30)
+    assert stack.check_all() == total
+    print(f"\nseed {seed}: {total} lines in {len(stack.logs)} files, {len(kills)} kills ({' '.join(kills)}); "
+          f"written in {written:.0f} s, all found after {found:.0f} s, in {messages} messages")
