@@ -85,13 +85,14 @@ static tel_code import(struct tel_stage *stage, const struct tel_block *block, s
         columns[i] = tel_block_values(block, tel_span_cstr(names[i]), &stage->scratch);
     for (size_t r = 0; r < block->rows && rc == TEL_OK; r++) {
         struct pattern_entry row = {0};
-        if (!columns[0] || !columns[1] || !columns[2] || !columns[3] || !columns[4] ||
+        /* Columns whose values are all empty do not travel. */
+        if (!columns[1] || !columns[2] || !columns[3] ||
             !tel_number_u64(columns[1][r], &row.count) ||
             !tel_number_time(columns[2][r], &row.first_ns) ||
             !tel_number_time(columns[3][r], &row.last_ns))
             return tel_error_set(err, TEL_ERR_CORRUPT, "a shard sent no valid patterns");
-        row.text = columns[0][r];
-        row.example = columns[4][r];
+        row.text = columns[0] ? columns[0][r] : TEL_SPAN("");
+        row.example = columns[4] ? columns[4][r] : TEL_SPAN("");
         rc = add(stage, &row, err);
     }
     return rc;

@@ -532,8 +532,9 @@ static tel_code import(struct tel_stage *stage, const struct tel_block *block, c
         for (size_t r = 0; r < block->rows; r++) {
             char *group = single ? single : groups[r];
             size_t before = f->ops->held ? f->ops->held(group + f->offset) : 0;
-            if (!column || !column->values ||
-                !f->ops->merge(f, group + f->offset, column->values[r]))
+            /* A column whose values are all empty does not travel. */
+            struct tel_span saved = column && column->values ? column->values[r] : TEL_SPAN("");
+            if (!f->ops->merge(f, group + f->offset, saved))
                 return tel_error_set(err, TEL_ERR_CORRUPT, "a shard sent no valid state of %s",
                                      f->ops->name);
             size_t after = f->ops->held ? f->ops->held(group + f->offset) : 0;
