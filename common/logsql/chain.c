@@ -3,7 +3,8 @@
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
-#include "common/logsql/pipe.h"
+#include "common/logsql/pipe_util.h"
+#include "common/logsql/score.h"
 
 struct tel_chain {
     const struct tel_query *query;
@@ -125,7 +126,6 @@ static const struct tel_row_key *shifted(struct tel_chain *chain, const struct t
     int64_t offset = chain->query->options.time_offset_ns;
     if (!offset || !block->keys || chain->exec->mode == TEL_EXEC_ROUTER)
         return block->keys;
-    tel_arena_reset(&chain->scratch);
     struct tel_row_key *keys = TEL_ARENA_ARRAY(&chain->scratch, struct tel_row_key, block->rows);
     for (size_t i = 0; i < block->rows; i++) {
         keys[i] = block->keys[i];
@@ -142,6 +142,14 @@ tel_code tel_chain_push(struct tel_chain *chain, const struct tel_block *block,
     if (rc != TEL_OK || block->rows == 0)
         return rc;
     struct tel_block shown = *block;
+    struct tel_block_edit edit;
+    tel_arena_reset(&chain->scratch);
+    if (chain->query->score && chain->query->score->known && chain->exec->mode != TEL_EXEC_ROUTER) {
+        tel_block_edit_init(&edit, block, &chain->scratch);
+        tel_block_edit_set(&edit, TEL_SPAN("_score"),
+                           tel_score_values(chain->query->score, block, &chain->scratch));
+        shown = edit.block;
+    }
     shown.keys = shifted(chain, block);
     return chain->count ? push_stage(&chain->stages[0], &shown, err)
                         : chain->sink(chain->sink_ctx, &shown, err);

@@ -7,6 +7,7 @@
 #include "common/base/vec.h"
 #include "common/logsql/number.h"
 #include "common/logsql/regex.h"
+#include "common/logsql/score.h"
 
 struct tel_query_regex {
     struct tel_regex *regex;
@@ -267,6 +268,9 @@ static tel_code parse_option(struct tel_parser *p, struct tel_query_options *o)
         ok = o->has_ignore_global_time_filter = parse_bool(value, &o->ignore_global_time_filter);
     } else if (tel_span_eq_cstr(name, "allow_partial_response")) {
         ok = o->has_allow_partial_response = parse_bool(value, &o->allow_partial_response);
+    } else if (tel_span_eq_cstr(name, "score_stats")) {
+        ok = true; /* read when it is known what they are of */
+        o->score_stats = value;
     } else if (tel_span_eq_cstr(name, "time_offset")) {
         ok = tel_number_duration(value, &o->time_offset_ns);
         o->time_offset_text = value;
@@ -287,6 +291,7 @@ static tel_code parse_options(struct tel_parser *p, struct tel_query_options *o)
     if (p->options)
         *o = *p->options;
     o->given = false;
+    o->score_stats = (struct tel_span){0};
     if (!tel_parse_is(p, "options"))
         return TEL_OK;
     struct tel_lexer ahead = p->lex;
@@ -322,6 +327,7 @@ static tel_code parse_query(struct tel_parser *p, struct tel_query *q)
 {
     q->now_ns = p->now_ns;
     q->arena = p->arena;
+    size_t start = tel_lexer_offset(&p->lex);
     TEL_TRY(parse_options(p, &q->options));
     const struct tel_query_options *outer = p->options;
     p->options = &q->options;
@@ -345,6 +351,9 @@ static tel_code parse_query(struct tel_parser *p, struct tel_query *q)
         if (pipes.len)
             memcpy(q->pipes, pipes.items, pipes.len * sizeof pipes.items[0]);
         q->pipe_count = pipes.len;
+        q->score = tel_score_new(q, p->arena);
+        if (q->options.score_stats.len && (!q->score || !tel_score_parse(q->score, q->options.score_stats)))
+            rc = tel_parse_fail(p, start, "the option score_stats does not fit the query");
     }
     tel_vec_free(&pipes);
     p->options = outer;

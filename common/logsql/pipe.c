@@ -7,6 +7,7 @@
 #include "common/logsql/filter.h"
 #include "common/logsql/parse.h"
 #include "common/logsql/pipes.h"
+#include "common/logsql/score.h"
 #include "common/logsql/stats.h"
 
 static const struct entry {
@@ -138,6 +139,10 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
     for (size_t i = query->pipe_count; i-- > first;)
         if (query->pipes[i]->ops->needed)
             query->pipes[i]->ops->needed(query->pipes[i], ret);
+    if (first == 0 && query->score && tel_fields_has(ret, TEL_SPAN("_score"))) {
+        tel_fields_remove(ret, TEL_SPAN("_score"));
+        tel_fields_add_all(ret, query->score->fields, query->score->field_count);
+    }
 }
 
 /* ---- subqueries ---------------------------------------------------------------------------------- */
@@ -189,7 +194,7 @@ static tel_code find_subquery(void *ctx, struct tel_filter **leaf, struct tel_er
 
 bool tel_query_has_subqueries(const struct tel_query *query)
 {
-    bool found = false;
+    bool found = query->score && !query->score->known;
     /* The visitor does not change the tree. */
     tel_code rc = each_leaf((struct tel_query *)(uintptr_t)query, find_subquery, &found, NULL);
     TEL_CHECK(rc == TEL_OK);
@@ -260,7 +265,10 @@ static tel_code resolve_leaf(void *ctx, struct tel_filter **filter, struct tel_e
 tel_code tel_query_resolve(struct tel_query *query, struct tel_exec *exec, struct tel_error *err)
 {
     struct resolve r = {query, exec};
-    return each_leaf(query, resolve_leaf, &r, err);
+    tel_code rc = each_leaf(query, resolve_leaf, &r, err);
+    if (rc == TEL_OK && query->score && !query->score->known)
+        rc = tel_score_gather(query, exec, err);
+    return rc;
 }
 
 bool tel_pipe_single_field(const struct tel_pipe *pipe, struct tel_span *ret)

@@ -73,7 +73,8 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
 bool tel_query_time_limit(const struct tel_query *query, uint64_t *ret_count, bool *ret_newest);
 
 /* Runs the subqueries of in(...), contains_any(...) and contains_all(...) wherever they stand, in
- * pipes too, and puts their values in their place. Before the tree is shared. */
+ * pipes too, and puts their values in their place; counts what _score needs (score.h). Before the tree
+ * is shared. tel_query_has_subqueries: is there any such thing left? */
 TEL_MUST_USE tel_code tel_query_resolve(struct tel_query *query, struct tel_exec *exec,
                                         struct tel_error *err);
 bool tel_query_has_subqueries(const struct tel_query *query);

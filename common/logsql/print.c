@@ -6,6 +6,7 @@
 #include "common/logsql/filter.h"
 #include "common/logsql/lexer.h"
 #include "common/logsql/pipe.h"
+#include "common/logsql/score.h"
 
 bool tel_print_is_reserved(struct tel_span word)
 {
@@ -234,8 +235,9 @@ void tel_filter_print(struct tel_buf *out, const struct tel_filter *f)
     }
 }
 
-static void print_options(struct tel_buf *out, const struct tel_query_options *o)
+static void print_options(struct tel_buf *out, const struct tel_query *q)
 {
+    const struct tel_query_options *o = &q->options;
     const char *sep = "";
     if (!o->given)
         return;
@@ -254,14 +256,21 @@ static void print_options(struct tel_buf *out, const struct tel_query_options *o
                        o->allow_partial_response ? "true" : "false");
         sep = ", ";
     }
-    if (o->time_offset_text.len)
+    if (o->time_offset_text.len) {
         tel_buf_printf(out, "%stime_offset=%.*s", sep, TEL_SPAN_ARG(o->time_offset_text));
+        sep = ", ";
+    }
+    if (q->score && q->score->known && q->score->term_count) {
+        tel_buf_printf(out, "%sscore_stats=\"", sep);
+        tel_score_print(q->score, out);
+        tel_buf_add_char(out, '"');
+    }
     TEL_BUF_ADD_LIT(out, ") ");
 }
 
 void tel_query_print(struct tel_buf *out, const struct tel_query *q)
 {
-    print_options(out, &q->options);
+    print_options(out, q);
     tel_filter_print(out, q->filter);
     for (size_t i = 0; i < q->pipe_count; i++) {
         TEL_BUF_ADD_LIT(out, " | ");

@@ -127,7 +127,7 @@ const struct tel_stats_ops tel_stats_sum = SUM_OPS("sum", result_sum);
 const struct tel_stats_ops tel_stats_avg = SUM_OPS("avg", result_avg);
 const struct tel_stats_ops tel_stats_rate_sum = SUM_OPS("rate_sum", result_rate);
 
-/* ---- sum_len ------------------------------------------------------------------------------------------ */
+/* ---- sum_len, and sum_words: our own, for _score ------------------------------------------------------------------------------------------ */
 
 static tel_code update_len(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                            struct tel_error *err)
@@ -166,6 +166,28 @@ static void result_len(const struct tel_stats_func *f, const void *state,
     tel_buf_add_u64(out, *(const uint64_t *)state);
 }
 
+static tel_code update_words(const struct tel_stats_func *f, const struct tel_stats_batch *b,
+                             struct tel_error *err)
+{
+    (void)err;
+    for (size_t c = 0; c < b->column_count; c++) {
+        for (size_t i = 0; i < b->rows; i++) {
+            uint64_t *state = tel_stats_state(b, f, i);
+            struct tel_span word;
+            size_t pos = 0;
+            while (state && tel_words_next(b->columns[c][i], &pos, &word))
+                ++*state;
+        }
+    }
+    return TEL_OK;
+}
+
+const struct tel_stats_ops tel_stats_sum_words = {.name = "sum_words",
+                                                  .state_size = sizeof(uint64_t),
+                                                  .update = update_words,
+                                                  .save = save_len,
+                                                  .merge = merge_len,
+                                                  .result = result_len};
 const struct tel_stats_ops tel_stats_sum_len = {.name = "sum_len",
                                                 .state_size = sizeof(uint64_t),
                                                 .update = update_len,

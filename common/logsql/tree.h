@@ -127,6 +127,7 @@ struct tel_query_options {
     bool has_allow_partial_response, allow_partial_response;
     int64_t time_offset_ns;
     struct tel_span time_offset_text;
+    struct tel_span score_stats; /* of score.h; empty: not given */
     bool given; /* options(...) stood before this query (and not only before an outer one) */
 };
 
@@ -138,6 +139,7 @@ struct tel_query {
     size_t pipe_count;
     int64_t now_ns; /* what relative times refer to */
 
+    struct tel_score *score; /* if the pipes name _score (score.h) */
     struct tel_arena *arena;
     struct tel_query_regex *regexes; /* those of subqueries, too */
 };

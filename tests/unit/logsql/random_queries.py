@@ -376,9 +376,33 @@ class Generator:
         return "rename " + field + " as x", each(
             lambda x: {**{k: v for k, v in x.items() if k != field}, "x": x.get(field, "")})
 
+    def scored(self):
+        """BM25, as score.h has the formula."""
+        words = self.r.sample(["error", "open", "file", "foo", "GET", "тест"], 2)
+
+        def tokens(row):
+            return "".join(c if is_word(c) else " " for c in row.get("_msg", "")).split()
+
+        def run(rows):
+            docs = [tokens(row) for row in rows]
+            average = sum(map(len, docs)) / len(docs)
+            out = []
+            for row, doc in zip(rows, docs):
+                score = 0
+                for w in words:
+                    df, tf = sum(w in d for d in docs), doc.count(w)
+                    idf = math.log(1 + (len(docs) - df + 0.5) / (df + 0.5))
+                    score += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(doc) / average))
+                if any(w in doc for w in words):
+                    out.append({"_time": row["_time"], "x": show(round(score, 6))})
+            return out
+        return " or ".join(words) + " | math round(_score, 0.000001) as x | fields _time, x", run, False
+
     def query(self):
         """text, function over rows, does the order count"""
         r = self.r
+        if r.random() < 0.03:
+            return self.scored()
         text, fn = self.filter() if r.random() < 0.85 else ("*", lambda row: True)
         steps, ordered = [lambda rows: [x for x in rows if fn(x)]], False
         for _ in range(r.choice([0, 1, 1, 2])):
