@@ -25,6 +25,7 @@
 #define SOURCE_TTL_DAYS   30u
 #define BLOCK_CACHE_BYTES (8u << 20)
 #define MALLOC_ARENAS     2
+#define RESULTS_BYTES     (16 * MIB)
 
 static void fill_defaults(struct shard_options *o)
 {
@@ -99,6 +100,11 @@ static void collect_metrics(void *arg)
     tel_gauge_set(&s->metrics.cache_bytes, (double)cache.bytes);
     tel_counter_set(&s->metrics.cache_hits, cache.hits);
     tel_counter_set(&s->metrics.cache_misses, cache.misses);
+    struct results_stats results;
+    results_stats_get(s->results, &results);
+    tel_gauge_set(&s->metrics.result_bytes, (double)results.bytes);
+    tel_counter_set(&s->metrics.result_hits, results.hits);
+    tel_counter_set(&s->metrics.result_misses, results.misses);
     tel_mutex_lock(&s->lock);
     tel_counter_set(&s->metrics.merges, s->merge_stats.merges);
     tel_counter_set(&s->metrics.merge_inputs, s->merge_stats.inputs);
@@ -139,6 +145,7 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
         .partitions = s->partitions,
         .partition_count = s->partition_count,
         .cache = s->cache,
+        .results = s->results,
         .pool = s->pool,
         .helpers = helpers,
         .memory_limit = s->options.query_memory_bytes,
@@ -171,6 +178,7 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     tel_cond_init(&s->wake);
     s->shared = ldb_shared_new(BLOCK_CACHE_BYTES);
     s->cache = cache_new(s->options.cache_bytes);
+    s->results = results_new(RESULTS_BYTES);
     s->merger = merger_new(s->options.segment_rows);
     rc = take_folder(s, err);
     if (rc == TEL_OK)
@@ -221,6 +229,7 @@ void shard_server_free(struct shard_server *s)
     }
     pool_free(s->pool);
     cache_free(s->cache);
+    results_free(s->results);
     merger_free(s->merger);
     for (size_t i = 0; i < s->partition_count; i++)
         partition_free(s->partitions[i]);

@@ -23,6 +23,7 @@ struct shard_server {
     struct partition **partitions;
     size_t partition_count;
     struct cache *cache;
+    struct results *results;
     struct pool *pool;
     struct search_env env;
     struct merger *merger;

@@ -95,6 +95,7 @@ static tel_code plan(struct search *s, struct tel_error *err)
     tel_query_needed_fields(s->query, 0, &s->fields);
     s->counting = partial && split == 1 && tel_fields_empty(&s->fields) &&
                   strcmp(s->query->pipes[0]->ops->name, "stats") == 0;
+    reuse_plan(s, split, partial);
     return TEL_OK;
 }
 
@@ -197,7 +198,7 @@ static tel_code emit(struct search *s, const struct tel_block *block, struct tel
     return TEL_OK;
 }
 
-static tel_code take_block(void *ctx, const struct tel_block *block, struct tel_error *err)
+tel_code search_take_block(void *ctx, const struct tel_block *block, struct tel_error *err)
 {
     struct search *s = ctx;
     tel_mutex_lock(&s->lock);
@@ -240,7 +241,7 @@ static tel_code take_pieces(struct searcher *me, struct tel_error *err)
         size_t i = atomic_fetch_add(&s->next_piece, 1);
         if (i >= s->pieces.len || tel_chain_done(me->chain))
             return TEL_OK;
-        rc = search_scan(me, &s->pieces.items[i], err);
+        rc = search_scan_reusing(me, &s->pieces.items[i], err);
         if (rc != TEL_OK && s->pieces.items[i].segment && !me->chain_failed && only_piece(rc))
             name_missing(s, &s->pieces.items[i], err);
         else if (rc != TEL_OK)
@@ -263,7 +264,7 @@ static void work(struct pool_job *job)
                  .stop_ctx = s},
     };
     tel_arena_init(&me.arena, 0);
-    tel_code rc = tel_chain_open(s->query, &me.exec, take_block, s, &me.chain, &err);
+    tel_code rc = tel_chain_open(s->query, &me.exec, search_take_block, s, &me.chain, &err);
     if (rc == TEL_OK) {
         rc = take_pieces(&me, &err);
         if (rc == TEL_OK)

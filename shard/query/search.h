@@ -19,6 +19,7 @@
 #include "shard/ingest/partition.h"
 #include "shard/query/cache.h"
 #include "shard/query/pool.h"
+#include "shard/query/results.h"
 #include "shard/query/top.h"
 #include "shard/service.h"
 
@@ -27,6 +28,7 @@ struct search_env {
     struct partition *const *partitions;
     size_t partition_count;
     struct cache *cache;
+    struct results *results; /* NULL: none are kept */
     struct pool *pool;
     unsigned helpers; /* at most, of one search */
     uint64_t memory_limit;
@@ -66,6 +68,9 @@ struct search {
     uint64_t edge_rows; /* N */
     bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */
 
+    _Atomic bool reusing; /* results of single segments are kept (reuse.c) */
+    struct tel_hash128 query_id;
+
     struct search_partition *partitions;
     size_t partition_count;
     TEL_VEC(struct search_piece) pieces; /* newest first */
@@ -100,6 +105,13 @@ TEL_MUST_USE tel_code search_run(const struct search_env *env,
 /* scan.c: one piece, its rows pushed into the thread's chain. */
 TEL_MUST_USE tel_code search_scan(struct searcher *searcher, const struct search_piece *piece,
                                   struct tel_error *err);
+/* reuse.c: the same, from what was kept of an earlier search, or keeping it. */
+TEL_MUST_USE tel_code search_scan_reusing(struct searcher *searcher,
+                                          const struct search_piece *piece, struct tel_error *err);
+void reuse_plan(struct search *search, size_t split, bool partial);
+/* A block that came out of the pipes. ctx is the search. */
+TEL_MUST_USE tel_code search_take_block(void *ctx, const struct tel_block *block,
+                                        struct tel_error *err);
 /* May the search end? TEL_OK, TEL_ERR_CANCELLED, TEL_ERR_TIMEOUT. ctx is the search. */
 tel_code search_stop(void *ctx);
 

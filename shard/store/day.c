@@ -183,7 +183,9 @@ struct store_segment *store_segment_new(struct store_day *day, const struct entr
     memcpy(tenant, entry->tenant.ptr ? entry->tenant.ptr : "", entry->tenant.len);
     atomic_init(&s->refs, 1);
     s->day = store_day_ref(day);
+    static _Atomic uint64_t serials;
     s->id = entry->id;
+    s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     s->upto = entry->upto;
     s->first_offset = entry->first_offset;
     s->last_offset = entry->last_offset;

@@ -99,7 +99,7 @@ size_t store_gaps(struct store *store, struct store_gap *ret, size_t max);
 struct store_segment {
     _Atomic uint32_t refs;
     struct store_day *day;
-    uint64_t id;
+    uint64_t id, serial; /* in its day; in this process, never given again */
     struct store_position upto;
     int64_t first_offset, last_offset;
     struct tel_span tenant;

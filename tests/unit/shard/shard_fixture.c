@@ -196,7 +196,7 @@ tel_code world_search(struct world *w, const char *tenant, const char *query, ui
     r.partitions = w->partitions;
     r.n_partitions = w->options.partition_count;
     r.query = (char *)(uintptr_t)query;
-    r.now_ns = tel_wall_ns(tel_clock_system());
+    r.now_ns = w->now_ns ? w->now_ns : tel_wall_ns(tel_clock_system());
     r.max_rows = max_rows;
     if (tel_query_parse(tel_span_cstr(query), r.now_ns, NULL, &arena, &parsed, err) == TEL_OK) {
         r.shard_pipes = (uint32_t)tel_query_split(parsed, NULL);

@@ -15,6 +15,7 @@ struct world {
     struct tel_producer *producer;
     struct shard_server *server;
     struct shard_options options;
+    int64_t now_ns; /* what relative times in searches refer to; 0: now */
 };
 
 /* n partitions, 0 to n-1. */

@@ -1,0 +1,144 @@
+/*
+ * Pieces whose result is kept. A segment that lies wholly in the query's time range gives the same
+ * state to the same pipes every time; so it gets a chain of its own, whose exported state is both
+ * sent and kept. States that are large (a pipe that keeps every value) are not worth it: the first one
+ * ends this for the whole search, and is remembered.
+ */
+#include "common/logsql/filter.h"
+#include "shard/query/search.h"
+
+#define STATE_BYTES_MAX (64u << 10)
+#define MARK_STATE      'S'
+#define MARK_LARGE      'L'
+
+/* ---- may it be kept? ---------------------------------------------------------------------------- */
+
+/* Does the filter look at the time in a way that a segment inside the query's range does not settle? */
+static bool looks_at_time(const struct tel_filter *f, bool top)
+{
+    if (f->op == TEL_FILTER_TIME)
+        return !top;
+    for (size_t i = 0; i < f->kid_count; i++)
+        if (looks_at_time(f->kids[i], top && f->op == TEL_FILTER_AND))
+            return true;
+    return false;
+}
+
+static tel_code see_filter(void *ctx, struct tel_filter **filter, struct tel_error *err)
+{
+    (void)err;
+    bool *timed = ctx;
+    *timed = *timed || looks_at_time(*filter, false);
+    return TEL_OK;
+}
+
+void reuse_plan(struct search *s, size_t split, bool partial)
+{
+    static const char *const names[] = {"stats", "top", "uniq"};
+    s->reusing = false;
+    if (!s->env->results || !partial || split != 1 || looks_at_time(s->query->filter, true))
+        return;
+    struct tel_pipe *pipe = s->query->pipes[0];
+    for (size_t i = 0; i < TEL_ARRAY_LEN(names); i++)
+        s->reusing = s->reusing || strcmp(pipe->ops->name, names[i]) == 0;
+    bool timed = false;
+    if (s->reusing && pipe->ops->filters &&
+        pipe->ops->filters(pipe, see_filter, &timed, NULL) != TEL_OK)
+        timed = true;
+    s->reusing = s->reusing && !timed;
+    s->query_id = tel_hash128(tel_span_cstr(s->request->query), 0);
+}
+
+/* ---- one piece ---------------------------------------------------------------------------------- */
+
+struct keeper {
+    struct search *search;
+    struct tel_buf bytes;
+    bool large;
+};
+
+static tel_code keep_block(void *ctx, const struct tel_block *block, struct tel_error *err)
+{
+    struct keeper *k = ctx;
+    bool plain = block->keys == NULL;
+    for (size_t i = 0; i < block->column_count; i++)
+        plain = plain && block->columns[i].values;
+    if (plain && !k->large)
+        results_write_block(&k->bytes, block);
+    k->large = k->large || !plain || k->bytes.len > STATE_BYTES_MAX;
+    return search_take_block(k->search, block, err);
+}
+
+static tel_code send_kept(struct searcher *me, struct tel_span bytes, struct tel_error *err)
+{
+    struct tel_block block;
+    tel_code rc = TEL_OK;
+    while (rc == TEL_OK && results_read_block(&bytes, &me->arena, &block))
+        rc = block.rows ? search_take_block(me->search, &block, err) : TEL_OK;
+    me->chain_failed = rc != TEL_OK;
+    tel_arena_reset(&me->arena);
+    return rc;
+}
+
+static tel_code scan_and_keep(struct searcher *me, const struct search_piece *piece,
+                              struct keeper *k, struct tel_error *err)
+{
+    struct search *s = me->search;
+    struct tel_exec exec = me->exec;
+    struct tel_chain *shared = me->chain, *own;
+    exec.memory_used = 0;
+    tel_code rc = tel_chain_open(s->query, &exec, keep_block, k, &own, err);
+    if (rc != TEL_OK) {
+        me->chain_failed = true;
+        return rc;
+    }
+    me->chain = own;
+    rc = search_scan(me, piece, err);
+    if (rc == TEL_OK) {
+        rc = tel_chain_finish(own, err);
+        me->chain_failed = rc != TEL_OK;
+    }
+    tel_chain_close(own);
+    me->chain = shared;
+    return rc;
+}
+
+tel_code search_scan_reusing(struct searcher *me, const struct search_piece *piece,
+                             struct tel_error *err)
+{
+    struct search *s = me->search;
+    if (!piece->segment || !atomic_load_explicit(&s->reusing, memory_order_relaxed) ||
+        piece->min_time_ns < s->start_ns || piece->max_time_ns >= s->end_ns)
+        return search_scan(me, piece, err);
+    struct keeper k = {.search = s};
+    if (results_get(s->env->results, piece->segment->serial, s->query_id, &k.bytes)) {
+        tel_code rc;
+        if (k.bytes.ptr[0] == MARK_LARGE) {
+            atomic_store(&s->reusing, false);
+            rc = search_scan(me, piece, err);
+        } else {
+            uint64_t matched;
+            memcpy(&matched, k.bytes.ptr + 1, sizeof(matched));
+            me->counters.rows_matched += matched;
+            me->segments++;
+            rc = send_kept(me, tel_span_slice(tel_buf_span(&k.bytes), 1 + sizeof(matched),
+                                              k.bytes.len), err);
+        }
+        tel_buf_free(&k.bytes);
+        return rc;
+    }
+    uint64_t before = me->counters.rows_matched, matched = 0;
+    tel_buf_add_char(&k.bytes, MARK_STATE);
+    tel_buf_add(&k.bytes, &matched, sizeof(matched));
+    tel_code rc = scan_and_keep(me, piece, &k, err);
+    if (rc == TEL_OK && k.large) {
+        atomic_store(&s->reusing, false);
+        results_put(s->env->results, piece->segment->serial, s->query_id, TEL_SPAN("L"));
+    } else if (rc == TEL_OK) {
+        matched = me->counters.rows_matched - before;
+        memcpy(k.bytes.ptr + 1, &matched, sizeof(matched));
+        results_put(s->env->results, piece->segment->serial, s->query_id, tel_buf_span(&k.bytes));
+    }
+    tel_buf_free(&k.bytes);
+    return rc;
+}
