@@ -448,12 +448,16 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
         tel_vec_push(&b->sections, ((struct segment_section){
                                        s->id, tel_span_make(b->out.data.ptr + s->start, s->len)}));
     }
+    uint64_t template_rows = b->rows.len;
+    for (size_t f = 0; f < b->families.len; f++)
+        template_rows -= b->families.items[f].rest.rows;
     *ret = (struct segment_image){.sections = b->sections.items,
                                   .section_count = b->sections.len,
                                   .rows = b->rows.len,
                                   .raw_bytes = b->raw_bytes,
                                   .stored_bytes = b->out.data.len,
                                   .min_time_ns = min,
-                                  .max_time_ns = max};
+                                  .max_time_ns = max,
+                                  .template_rows = template_rows};
     return TEL_OK;
 }

@@ -9,7 +9,9 @@
 #include "common/base/vec.h"
 
 #define KNOWN_SLOTS      (1u << 16) /* at most half of them are used */
+#define AGE_MAX          (1u << 20) /* lines */
 #define KNOWN_BYTES_MAX  (16u << 20)
+#define TEMPLATES_MAX    (1u << 16)
 #define CLUSTERS_MAX     (1u << 15)
 #define CLUSTERS_PER_KEY 8u
 #define FAMILIES_MAX     4096u
@@ -46,7 +48,9 @@ struct cluster {
 };
 
 struct family {
-    uint64_t rows, failures;
+    uint64_t rows;
+    uint64_t failures; /* lines that made a template or found none */
+    uint32_t skipped;
 };
 
 struct word_run {
@@ -60,6 +64,7 @@ struct segment_learnt {
     struct tel_map template_numbers;
     TEL_VEC(struct learnt_template) templates;
     uint64_t generation;
+    uint64_t worked_out; /* lines since the table of known skeletons is full */
 
     struct tel_map cluster_heads; /* coarse key -> cluster + 1 */
     TEL_VEC(struct cluster) clusters;
@@ -72,6 +77,8 @@ struct segment_learnt {
     struct word_run runs[WORDS_MAX];
     uint32_t hashes[WORDS_MAX];
     size_t run_count;
+    struct wild wilds[WORDS_MAX]; /* of the line at hand */
+    bool made_template;           /* for it */
     struct hole merged[SPLIT_HOLES_ALL];
 };
 
@@ -136,7 +143,7 @@ uint32_t learnt_family(struct segment_learnt *l, const struct tel_field *labels,
     uint64_t *number = tel_map_put(&l->family_numbers, tel_buf_span(key), &fresh);
     if (fresh) {
         *number = l->families.len;
-        tel_vec_push(&l->families, ((struct family){0, 0}));
+        tel_vec_push(&l->families, ((struct family){0}));
     }
     return (uint32_t)*number;
 }
@@ -160,6 +167,7 @@ static void forget_templates(struct segment_learnt *l)
     tel_vec_clear(&l->templates);
     tel_arena_reset(&l->arena);
     l->generation++;
+    l->worked_out = 0;
     if (l->clusters.len > CLUSTERS_MAX / 2) {
         tel_map_clear(&l->cluster_heads);
         tel_vec_clear(&l->clusters);
@@ -275,7 +283,7 @@ static uint32_t template_of(struct segment_learnt *l, uint32_t family, struct te
 {
     struct tel_buf *text = &l->text;
     tel_buf_clear(text);
-    struct wild *wilds = TEL_ARENA_ARRAY(&l->arena, struct wild, c ? c->wild_count : 0);
+    struct wild *wilds = l->wilds;
     uint32_t wild_count = 0, before = 0;
     size_t pos = 0, base = 0;
     for (size_t i = 0; c && i < l->run_count; i++) {
@@ -306,6 +314,7 @@ static uint32_t template_of(struct segment_learnt *l, uint32_t family, struct te
     }
     k->wilds = wilds;
     k->wild_count = wild_count;
+    l->made_template = fresh;
     return (uint32_t)*number;
 }
 
@@ -348,8 +357,7 @@ static void merge_wilds(struct segment_learnt *l, struct splitter *sp, const str
  * than a look at one line in 16. */
 static bool may_teach(struct family *f)
 {
-    f->failures++;
-    return f->failures <= FREE_FAILURES + f->rows / 16 || f->failures % 16 == 0;
+    return f->failures <= FREE_FAILURES + f->rows / 16 || ++f->skipped % 16 == 0;
 }
 
 static uint32_t settle(struct segment_learnt *l, struct splitter *sp, const struct known *k)
@@ -359,25 +367,56 @@ static uint32_t settle(struct segment_learnt *l, struct splitter *sp, const stru
     return k->template_number;
 }
 
-static uint32_t match_unknown(struct segment_learnt *l, uint32_t family, struct splitter *sp,
-                              uint64_t hash, size_t slot)
+/* Keeps the skeleton, so that it is known next time. */
+static void remember(struct segment_learnt *l, const struct splitter *sp, size_t slot,
+                     struct known k)
 {
-    if (!may_teach(&l->families.items[family]))
-        return LEARNT_NONE;
-    if (l->known_count >= KNOWN_SLOTS / 2 || l->arena.bytes > KNOWN_BYTES_MAX) {
-        forget_templates(l);
-        slot = hash % KNOWN_SLOTS;
-    }
-    struct known k = {.hash = hash, .family = family};
-    if (!learn(l, family, sp, &k))
-        return LEARNT_NONE;
     struct tel_span copy =
         tel_arena_copy(&l->arena, tel_span_make(sp->skeleton, sp->skeleton_len));
+    struct wild *wilds = tel_arena_alloc(&l->arena, k.wild_count * sizeof(*wilds) + 1);
+    memcpy(wilds, k.wilds, k.wild_count * sizeof(*wilds));
+    k.wilds = wilds;
     k.skeleton = copy.ptr;
     k.skeleton_len = (uint32_t)copy.len;
     l->known[slot] = k;
     l->known_count++;
-    return settle(l, sp, &l->known[slot]);
+}
+
+static uint32_t match_unknown(struct segment_learnt *l, uint32_t family, struct splitter *sp,
+                              uint64_t hash, size_t slot)
+{
+    struct family *f = &l->families.items[family];
+    if (!may_teach(f))
+        return LEARNT_NONE;
+    if (l->templates.len >= TEMPLATES_MAX || l->arena.bytes > KNOWN_BYTES_MAX ||
+        l->worked_out > AGE_MAX) {
+        forget_templates(l);
+        slot = hash % KNOWN_SLOTS;
+    }
+    struct known k = {.hash = hash, .family = family};
+    bool learnt = learn(l, family, sp, &k);
+    f->failures += !learnt || l->made_template;
+    if (!learnt)
+        return LEARNT_NONE;
+    /* words that vary make skeletons without end: the later ones are worked out each time, until
+     * what is known seems to have aged */
+    if (l->known_count < KNOWN_SLOTS / 2)
+        remember(l, sp, slot, k);
+    else
+        l->worked_out++;
+    return settle(l, sp, &k);
+}
+
+/* A known skeleton whose cluster has changed. */
+static bool relearn(struct segment_learnt *l, uint32_t family, struct splitter *sp,
+                    struct known *k)
+{
+    if (!learn(l, family, sp, k))
+        return false;
+    struct wild *wilds = tel_arena_alloc(&l->arena, k->wild_count * sizeof(*wilds) + 1);
+    memcpy(wilds, k->wilds, k->wild_count * sizeof(*wilds));
+    k->wilds = wilds;
+    return true;
 }
 
 uint32_t learnt_match(struct segment_learnt *l, uint32_t family, struct splitter *sp,
@@ -401,7 +440,7 @@ uint32_t learnt_match(struct segment_learnt *l, uint32_t family, struct splitter
         if (TEL_UNLIKELY(k->cluster != LEARNT_NONE &&
                          (k->cluster >= l->clusters.len ||
                           l->clusters.items[k->cluster].version != k->version)) &&
-            !learn(l, family, sp, k))
+            !relearn(l, family, sp, k))
             return LEARNT_NONE;
         return settle(l, sp, k);
     }

@@ -36,6 +36,7 @@ struct segment_image {
     size_t section_count;
     uint64_t rows, raw_bytes, stored_bytes;
     int64_t min_time_ns, max_time_ns;
+    uint64_t template_rows; /* whose body has a template */
 };
 
 struct segment_builder *segment_builder_new(struct segment_learnt *learnt);

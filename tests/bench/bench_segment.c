@@ -12,7 +12,7 @@
 #include "tests/bench/corpus.h"
 
 struct totals {
-    uint64_t rows, stored, segments, mismatches;
+    uint64_t rows, template_rows, stored, segments, mismatches;
     double build_cpu, read_cpu;
     bool verify, keep;
     TEL_VEC(struct segment_image) images; /* kept for queries */
@@ -93,6 +93,7 @@ static void finish(const struct corpus *c, struct segment_builder *b, struct tot
         die(&err);
     t->build_cpu += corpus_cpu_seconds() - start;
     t->rows += image.rows;
+    t->template_rows += image.template_rows;
     t->stored += image.stored_bytes;
     t->segments++;
     if (t->verify)
@@ -255,11 +256,12 @@ int main(int argc, char **argv)
     getrusage(RUSAGE_SELF, &usage);
     printf("{\"events\":%llu,\"segments\":%llu,\"raw_bytes\":%llu,\"cpu_seconds\":%.3f,"
            "\"events_per_cpu_second\":%.0f,\"stored_bytes\":%llu,\"stored_ratio\":%.4f,"
-           "\"zstd1_cpu_seconds\":%.3f,\"zstd1_ratio\":%.4f,\"read_cpu_seconds\":%.3f,"
+           "\"template_share\":%.4f,\"zstd1_cpu_seconds\":%.3f,\"zstd1_ratio\":%.4f,\"read_cpu_seconds\":%.3f,"
            "\"mismatches\":%llu}\n",
            (unsigned long long)t.rows, (unsigned long long)t.segments,
            (unsigned long long)c.raw_bytes, t.build_cpu, (double)t.rows / t.build_cpu,
-           (unsigned long long)t.stored, (double)t.stored / (double)c.raw_bytes, zstd_cpu,
+           (unsigned long long)t.stored, (double)t.stored / (double)c.raw_bytes,
+           (double)t.template_rows / (double)t.rows, zstd_cpu,
            (double)zstd_bytes / (double)c.raw_bytes, t.read_cpu,
            (unsigned long long)t.mismatches);
     return t.mismatches != 0;
