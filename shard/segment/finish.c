@@ -107,7 +107,7 @@ static void restore_body(struct segment_builder *b, struct built_row *row)
 /* Too few rows to pay for a template give them up; the rest get codes and places. */
 static void settle_templates(struct segment_builder *b)
 {
-    uint32_t least = b->rows.len >= 4096 ? 4 : b->rows.len >= 256 ? 3 : 2;
+    uint32_t least = b->rows.len >= 4096 ? 3 : b->rows.len >= 256 ? 3 : 2;
     for (size_t f = 0; f < b->families.len; f++) {
         b->families.items[f].kept = b->families.items[f].rows = 0;
         b->families.items[f].rest = (struct built_template){.family = (uint32_t)f};

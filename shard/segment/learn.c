@@ -16,7 +16,7 @@
 #define CLUSTERS_PER_KEY 8u
 #define FAMILIES_MAX     4096u
 #define WORDS_MAX        96u
-#define WORD_SET         5u /* so many distinct words make a position wild */
+#define WORD_SET         4u /* so many distinct words make a position wild */
 #define FREE_FAILURES    2048u
 
 struct wild {

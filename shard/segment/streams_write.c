@@ -4,6 +4,7 @@
 enum { INLINE, PACKED, RAW, ZSTD };
 
 #define INLINE_MAX 8
+#define TEXT_LEVEL 3 /* at least: pays on texts and costs little; integers keep the level asked for */
 
 void stream_writer_init(struct stream_writer *w)
 {
@@ -54,7 +55,7 @@ static void make_room(struct stream_writer *w)
 static struct tel_span try_zstd(struct stream_writer *w, struct tel_span bytes)
 {
     tel_buf_clear(&w->trial);
-    compressor_add(w->compressor, w->level, bytes, &w->trial);
+    compressor_add(w->compressor, w->level < TEXT_LEVEL ? TEXT_LEVEL : w->level, bytes, &w->trial);
     if (w->trial.len + w->trial.len / 64 + 4 >= bytes.len)
         tel_buf_clear(&w->trial);
     return tel_buf_span(&w->trial);
