@@ -43,6 +43,7 @@ struct fanout {
     size_t part_count;
     struct fanout_source *sources; /* dead ones too, until they are freed */
     TEL_VEC(char *) missing;
+    TEL_VEC(const char *) avoid; /* servers to ask last */
     bool enough, settled;
     struct tel_error error; /* of the query itself */
     struct fanout_totals totals;
@@ -81,16 +82,35 @@ static uint32_t part_replica(const struct fanout *f, const struct part *p, uint3
     return (uint32_t)((f->o.turn + i) % p->replicas->count);
 }
 
-/* The next replica that was not asked, or NULL; does not mark it. */
+static bool is_avoided(const struct fanout *f, const char *address)
+{
+    for (size_t i = 0; i < f->avoid.len; i++)
+        if (f->avoid.items[i] == address)
+            return true;
+    return false;
+}
+
+/* The next replica that was not asked, one that is not avoided if there is one, or NULL; does not
+ * mark it. */
 static const char *part_next(const struct fanout *f, const struct part *p, uint32_t *ret_bit)
 {
+    const char *last_choice = NULL;
     for (uint32_t i = 0; i < p->replicas->count; i++) {
-        if (!(p->tried & 1u << i)) {
-            *ret_bit = 1u << i;
-            return p->replicas->addresses[part_replica(f, p, i)];
-        }
+        const char *address = p->replicas->addresses[part_replica(f, p, i)];
+        if (p->tried & 1u << i || (last_choice && is_avoided(f, address)))
+            continue;
+        *ret_bit = 1u << i;
+        if (!is_avoided(f, address))
+            return address;
+        last_choice = address;
     }
-    return NULL;
+    return last_choice;
+}
+
+static void address_bad(struct fanout *f, const char *address)
+{
+    if (f->o.health)
+        replica_health_bad(f->o.health, address);
 }
 
 static void part_why(struct part *p, const char *text)
@@ -209,6 +229,7 @@ static void source_wins(struct fanout_source *s)
     for (struct fanout_source *r = s->fanout->sources; r; r = r->next)
         if (r->rival_of == primary)
             r->rival_of = NULL;
+    address_bad(s->fanout, primary->address); /* it was asked long before, and is silent still */
     source_kill(primary);
 }
 
@@ -277,6 +298,7 @@ static void source_failed(struct fanout_source *s, tel_code code, const char *te
         part_why(s->parts.items[i], over ? late : text);
         s->parts.items[i]->late = over || code == TEL_ERR_TIMEOUT;
     }
+    address_bad(f, s->address);
     if (source_loses(s)) {
         source_kill(s);
         return;
@@ -403,6 +425,8 @@ static void on_end(void *user, struct shard_search *search, tel_code code,
         /* nobody waits for it */
     } else if (code == TEL_OK) {
         source_wins(s);
+        if (f->o.health)
+            replica_health_good(f->o.health, s->address);
         source_end(s, end);
     } else if (is_the_query(code)) {
         s->ended = true;
@@ -426,6 +450,10 @@ struct fanout *fanout_new(const struct fanout_options *options)
     shard_map_ref(f->o.map);
     f->gather = f->o.client->ops->gather(f->o.client);
     size_t count;
+    const char *const *addresses = shard_map_addresses(f->o.map, &count);
+    for (size_t i = 0; i < count && f->o.health; i++)
+        if (replica_health_avoid(f->o.health, addresses[i]))
+            tel_vec_push(&f->avoid, addresses[i]);
     const struct shard_replicas *replicas = shard_map_partitions(f->o.map, &count);
     f->parts = tel_calloc(count, sizeof(*f->parts));
     f->part_count = count;
@@ -456,6 +484,7 @@ void fanout_free(struct fanout *f)
     for (size_t i = 0; i < f->missing.len; i++)
         free(f->missing.items[i]);
     tel_vec_free(&f->missing);
+    tel_vec_free(&f->avoid);
     shard_map_unref(f->o.map);
     free(f);
 }

@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 
+#include "router/replica_health.h"
 #include "router/rows.h"
 #include "router/shard_client.h"
 #include "router/shard_map.h"
@@ -40,7 +41,8 @@ struct fanout_options {
     size_t hold_bytes;     /* rows a source holds back so that it can be replaced */
     size_t queue_bytes;    /* rows a source may have waiting; then it is paused */
     uint64_t turn;         /* which replica is first: differs from query to query */
-    struct fanout_budget *budget;
+    struct fanout_budget *budget;  /* may be NULL */
+    struct replica_health *health; /* may be NULL */
 };
 
 struct fanout;

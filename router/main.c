@@ -177,6 +177,7 @@ static tel_code start_router(struct program *p, struct tel_error *err)
         .queries_max = (unsigned)c->query_concurrency,
         .queries_waiting = (unsigned)c->query_waiting,
         .wait_max_ms = (int)c->query_wait,
+        .slow_ms = c->query_slow ? (int)c->query_slow : -1,
     };
     p->router = router_new(&r, p->client, map, p->metrics);
     p->select = select_new(p->router, NULL);

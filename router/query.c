@@ -12,7 +12,9 @@
 
 #include <stdlib.h>
 
+#define TEL_LOG_COMPONENT "query"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "common/logsql/parser.h"
@@ -161,6 +163,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .queue_bytes = QUEUE_BYTES,
         .turn = atomic_fetch_add(&q->router->turn, 1),
         .budget = &q->router->budget,
+        .health = q->router->health,
     });
     shard_map_unref(map);
     return TEL_OK;
@@ -397,10 +400,28 @@ const struct tel_query *query_tree(const struct query *q)
     return q->tree;
 }
 
+/* The slow-query log. */
+static void query_log(const struct query *q)
+{
+    int64_t took_ms = (now_ns() - q->begun_ns) / TEL_NS_PER_MS;
+    if (q->outer || q->router->options.slow_ms < 0 || took_ms < q->router->options.slow_ms)
+        return;
+    const struct fanout_totals *t = q->fanout ? fanout_totals(q->fanout) : &q->totals;
+    tel_log_info("slow query", tel_kv_i64("ms", took_ms), tel_kv_span("tenant", q->params.tenant),
+                 tel_kv_span("query", tel_span_slice(tel_buf_span(&q->text), 0, 500)),
+                 tel_kv_u64("searches", t->searches), tel_kv_u64("segments", t->segments),
+                 tel_kv_u64("rows_scanned", t->rows_scanned),
+                 tel_kv_u64("rows_matched", t->rows_matched),
+                 tel_kv_u64("bytes_read", t->bytes_read),
+                 tel_kv_i64("shard_cpu_ms", (int64_t)t->cpu_ns / TEL_NS_PER_MS),
+                 tel_kv_u64("missing", query_missing(q)), tel_kv_bool("finished", q->ended));
+}
+
 void query_close(struct query *q)
 {
     if (!q)
         return;
+    query_log(q);
     tel_chain_close(q->chain);
     newest_free(q->newest);
     fanout_free(q->fanout);

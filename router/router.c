@@ -33,10 +33,12 @@ struct router *router_new(const struct router_options *options, struct shard_cli
     o->queries_max = o->queries_max ? o->queries_max : 64;
     o->queries_waiting = o->queries_waiting ? o->queries_waiting : 2000;
     o->wait_max_ms = o->wait_max_ms ? o->wait_max_ms : 10000;
+    o->slow_ms = o->slow_ms ? o->slow_ms : 10000;
     r->client = client;
     r->map = shard_map_ref(map);
     r->admission = admission_new(o->queries_max, o->queries_waiting);
     fanout_budget_init(&r->budget);
+    r->health = replica_health_new(tel_clock_system());
     pthread_rwlock_init(&r->map_lock, NULL);
     r->registry = registry;
     if (registry) {
@@ -55,6 +57,7 @@ void router_free(struct router *r)
         tel_metrics_unregister(r->registry, &r->metrics);
     }
     admission_free(r->admission);
+    replica_health_free(r->health);
     shard_map_unref(r->map);
     pthread_rwlock_destroy(&r->map_lock);
     free(r);

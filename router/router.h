@@ -19,6 +19,7 @@ struct router_options {
     unsigned queries_max;      /* at once; 0: 64 */
     unsigned queries_waiting;  /* beyond: 429; 0: 2000 */
     int wait_max_ms;           /* for a turn; 0: 10 s */
+    int slow_ms;               /* queries that take longer are logged; 0: 10 s; negative: never */
 };
 
 struct router_metrics {
@@ -32,6 +33,7 @@ struct router {
     struct router_options options; /* with the defaults filled in */
     struct shard_client *client;   /* not owned */
     struct fanout_budget budget;
+    struct replica_health *health;
     struct admission *admission;
     struct router_metrics metrics;
     struct tel_metrics *registry; /* where they are shown; NULL: nowhere */

@@ -235,12 +235,19 @@ static void test_bounds_and_mistakes(void **state)
 /* Replicas in pairs: a and b hold 0..3, c and d hold 4..7. */
 static const char *const PAIRS[] = {"0,1,2,3", "0,1,2,3", "4,5,6,7", "4,5,6,7", NULL};
 
+static void forget(struct memory_cluster *c)
+{
+    for (size_t i = 0; i < c->shard_count; i++)
+        replica_health_good(c->router->health, c->shards[i].address);
+    c->router->turn = 0;
+}
+
 static void assert_whole(struct memory_cluster *c, int failovers)
 {
     struct tel_row_key keys[EVENTS];
     size_t n = expected("error", NULL, keys);
     struct result r;
-    c->router->turn = 0;
+    forget(c);
     run(c, "error", 50, &r);
     assert_string_equal(r.missing, "");
     assert_keys(&r, keys + n - 50, 50);
@@ -248,7 +255,7 @@ static void assert_whole(struct memory_cluster *c, int failovers)
     if (failovers >= 0)
         assert_int_equal(r.totals.failovers, failovers);
     result_free(&r);
-    c->router->turn = 0;
+    forget(c);
     run(c, "error | stats count() n", 0, &r);
     assert_string_equal(r.missing, "");
     assert_int_equal(r.count, n);
@@ -287,13 +294,42 @@ static void test_silent_replica(void **state)
     c.shards[0].hang = true;
     c.shards[3].hang = true;
     assert_whole(&c, -1);
+    /* It is remembered: the next queries do not even try the silent one. */
     struct result r;
-    c.router->turn = 0;
+    int searches = c.shards[0].searches;
+    for (int i = 0; i < 5; i++) {
+        c.router->turn = 0;
+        run(&c, "error", 5, &r);
+        assert_int_equal(r.totals.hedges, 0);
+        assert_string_equal(r.missing, "");
+        result_free(&r);
+    }
+    assert_int_equal(c.shards[0].searches, searches);
+    /* But when it is the only one that is left, it is asked. */
+    c.shards[0].hang = false;
+    c.shards[1].refuse = true;
     run(&c, "error", 5, &r);
-    assert_int_equal(r.totals.hedges, 1);
-    assert_true(r.took_ms < 2000);
+    assert_string_equal(r.missing, "");
     result_free(&r);
     memory_cluster_stop(&c);
+}
+
+static void test_health_is_forgotten(void **state)
+{
+    (void)state;
+    struct tel_clock_manual clock;
+    tel_clock_manual_init(&clock, 0);
+    struct replica_health *h = replica_health_new(&clock.clock);
+    assert_false(replica_health_avoid(h, "a:1"));
+    replica_health_bad(h, "a:1");
+    assert_true(replica_health_avoid(h, "a:1"));
+    assert_false(replica_health_avoid(h, "b:1"));
+    tel_clock_manual_advance(&clock, 6 * TEL_NS_PER_S);
+    assert_false(replica_health_avoid(h, "a:1")); /* one tries it */
+    assert_true(replica_health_avoid(h, "a:1"));  /* the others wait for its word */
+    replica_health_good(h, "a:1");
+    assert_false(replica_health_avoid(h, "a:1"));
+    replica_health_free(h);
 }
 
 static void test_missing_is_named(void **state)
@@ -526,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_bounds_and_mistakes),
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_silent_replica),
+        cmocka_unit_test(test_health_is_forgotten),
         cmocka_unit_test(test_missing_is_named),
         cmocka_unit_test(test_fails_behind_shown_rows),
         cmocka_unit_test(test_all_gone),
