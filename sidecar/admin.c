@@ -83,6 +83,15 @@ static void collect(void *arg)
     tel_gauge_set(&a->m.held_bytes, (double)atomic_load(&s->budget.held));
     tel_gauge_set(&a->m.checkpoint_entries, (double)checkpoint_count(s->checkpoint));
     tel_gauge_set(&a->m.checkpoint_failing, saving_fails(s));
+    if (s->spool) {
+        struct spool_stats sp;
+        spool_get_stats(s->spool, &sp);
+        tel_gauge_set(&a->m.spool_bytes, (double)sp.bytes);
+        tel_gauge_set(&a->m.spool_waiting, (double)sp.waiting);
+        tel_counter_set(&a->m.spool_forwarded, sp.forwarded);
+        tel_counter_set(&a->m.spool_dropped, sp.dropped);
+        tel_counter_set(&a->m.spool_refused, sp.refused);
+    }
 }
 
 static void serve_metrics(void *ctx, struct tel_http_request *req)

@@ -266,9 +266,12 @@ static tel_code replace(struct checkpoint *c, struct tel_span data, struct tel_e
         rc = tel_file_sync(file, err);
     tel_file_close(file);
     if (rc == TEL_OK) {
-        rc = tel_fs_rename(c->fs, now, prev, err);
+        struct tel_error why;
+        rc = tel_fs_rename(c->fs, now, prev, &why);
         if (rc == TEL_ERR_NOTFOUND)
-            rc = TEL_OK;
+            rc = TEL_OK; /* the first save */
+        else if (rc != TEL_OK)
+            rc = tel_error_set(err, rc, "%s", why.text);
     }
     if (rc == TEL_OK)
         rc = tel_fs_rename(c->fs, next, now, err);

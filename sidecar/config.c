@@ -215,6 +215,8 @@ void config_options(const struct sidecar_config *config, struct sidecar_options 
         .batch_age_ms = (uint32_t)config->batch_max_age,
         .memory_bytes = (uint64_t)config->memory_max_bytes,
         .checkpoint_interval_ms = (uint32_t)config->checkpoint_interval,
+        .spool_bytes = (uint64_t)config->spool_max_bytes,
+        .spool_policy = config->spool_policy,
         .restart_if_corrupt = config->restart_if_corrupt,
     };
 }

@@ -26,7 +26,7 @@
 #define BATCH_AGE_DEFAULT_MS 100u
 #define MEMORY_DEFAULT       ((uint64_t)12 << 20)
 #define SAVE_INTERVAL_MS     1000u
-#define ID_BYTES_MAX         64u
+#define SPOOL_DEFAULT        ((uint64_t)256 << 20)
 #define INPUTS_MAX           256u
 
 void sidecar_input_tail(struct sidecar_input *input, struct sidecar_tail *space, const char *name,
@@ -134,6 +134,7 @@ static void fill_options(struct sidecar *s, const struct sidecar_options *o)
     s->o.batch_events = o->batch_events ? o->batch_events : BATCH_EVENTS_DEFAULT;
     s->o.batch_age_ms = o->batch_age_ms ? o->batch_age_ms : BATCH_AGE_DEFAULT_MS;
     s->o.memory_bytes = o->memory_bytes ? o->memory_bytes : MEMORY_DEFAULT;
+    s->o.spool_bytes = o->spool_bytes ? o->spool_bytes : SPOOL_DEFAULT;
     s->o.checkpoint_interval_ms =
         o->checkpoint_interval_ms ? o->checkpoint_interval_ms : SAVE_INTERVAL_MS;
     struct sidecar_input *inputs =
@@ -230,6 +231,23 @@ static tel_code open_data(struct sidecar *s, struct tel_error *err)
     return rc;
 }
 
+/* The sink of inputs that cannot be read again, made for the first of them. */
+static tel_code need_spool(struct sidecar *s, struct tel_error *err)
+{
+    struct tel_buf dir = {0};
+    if (s->spool)
+        return TEL_OK;
+    tel_buf_printf(&dir, "%s/spool", s->o.data_dir);
+    struct spool_options o = {.fs = s->o.fs,
+                              .dir = tel_buf_cstr(&dir),
+                              .bytes = s->o.spool_bytes,
+                              .policy = (enum spool_policy)s->o.spool_policy,
+                              .checkpoint = s->checkpoint};
+    tel_code rc = spool_new(&o, s->transport, &s->spool, err);
+    tel_buf_free(&dir);
+    return rc;
+}
+
 static tel_code add_input(struct sidecar *s, size_t i, const struct sidecar_input *given,
                           struct tel_error *err)
 {
@@ -255,6 +273,10 @@ static tel_code add_input(struct sidecar *s, size_t i, const struct sidecar_inpu
     if (rc == TEL_OK)
         rc = plugin_values_init(&in->values, in->plugin.desc, given->settings,
                                 given->setting_count, NULL, err);
+    if (rc == TEL_OK && !(in->plugin.desc->flags & TELESCOPE_REREADABLE)) {
+        o.sink = &s->spool_sink;
+        rc = need_spool(s, err);
+    }
     if (rc == TEL_OK)
         rc = input_init(in, &o, err);
     return rc == TEL_OK ? rc : tel_error_wrap(err, rc, "input %s", given->name);
@@ -289,6 +311,8 @@ tel_code sidecar_start(struct sidecar *s, struct tel_error *err)
 {
     tel_code rc = sink_start(&s->sink, s->transport, wake_inputs, s, err);
     s->started = true;
+    if (rc == TEL_OK && s->spool)
+        rc = sink_start(&s->spool_sink, spool_transport(s->spool), wake_inputs, s, err);
     if (rc == TEL_OK)
         rc = tel_thread_start(&s->saver, "checkpoint", run_saver, s, err);
     for (size_t i = 0; rc == TEL_OK && i < s->input_count; i++)
@@ -318,7 +342,12 @@ tel_code sidecar_stop(struct sidecar *s, int grace_ms, struct tel_error *err)
         input_abandon(&s->inputs[i]);
         tel_thread_join(&s->inputs[i].thread);
     }
+    sink_stop(&s->spool_sink);
     sink_stop(&s->sink);
+    if (s->spool) {
+        int64_t left = (deadline - tel_mono_ns(tel_clock_system())) / TEL_NS_PER_MS;
+        (void)spool_drain(s->spool, left > 0 ? (int)left : 0); /* what is left is on the disk */
+    }
     tel_mutex_lock(&s->saver_lock);
     s->saver_stop = true;
     tel_cond_signal(&s->saver_wakes);
@@ -346,6 +375,7 @@ void sidecar_free(struct sidecar *s)
         plugin_unload(&s->inputs[i].plugin);
     }
     free(s->inputs);
+    spool_free(s->spool);
     checkpoint_free(s->checkpoint);
     tel_fs_unlock(s->lock);
     tel_cond_done(&s->saver_wakes);
@@ -373,6 +403,12 @@ void sidecar_get_stats(struct sidecar *s, struct sidecar_stats *ret)
         st.sources += (uint32_t)atomic_load(&c->sources);
         st.inputs_running += atomic_load(&in->state) == INPUT_RUNNING;
         st.full |= atomic_load(&in->full);
+    }
+    if (s->spool) {
+        struct spool_stats sp;
+        spool_get_stats(s->spool, &sp);
+        st.spool_waiting = sp.waiting;
+        st.spool_dropped = sp.dropped + sp.refused;
     }
     st.held_bytes = (uint64_t)atomic_load(&s->budget.held);
     *ret = st;

@@ -62,6 +62,8 @@ struct sidecar_options {
     uint32_t batch_age_ms;  /* ... or is this old; 0: 100 */
     uint64_t memory_bytes;  /* budget of all batches that are not acknowledged; 0: 12 MiB */
     uint32_t checkpoint_interval_ms; /* 0: 1000 */
+    uint64_t spool_bytes;    /* of data_dir/spool, for inputs that cannot be read again; 0: 256 MiB */
+    int spool_policy;        /* enum spool_policy: when that is full */
     bool restart_if_corrupt; /* when neither checkpoint nor its predecessor can be read, set them
                               * aside and read all again, instead of refusing to start */
 };
@@ -101,6 +103,8 @@ struct sidecar_stats {
     uint64_t bytes_delivered;  /* of messages, before compression */
     uint64_t delivery_errors;
     uint64_t held_bytes;       /* of batches that are not acknowledged */
+    uint64_t spool_waiting;    /* messages in the spool */
+    uint64_t spool_dropped;    /* messages that the spool's policy dropped, or that were too large */
     uint32_t sources;          /* open */
     uint32_t inputs_running;
     bool full;                 /* some input is held by back-pressure */

@@ -7,6 +7,7 @@
 #include "sidecar/input.h"
 #include "sidecar/sidecar.h"
 #include "sidecar/sink.h"
+#include "sidecar/spool.h"
 
 struct tel_fs_lock;
 
@@ -18,6 +19,8 @@ struct sidecar {
     struct checkpoint *checkpoint;
     struct pipeline_budget budget;
     struct sink sink;
+    struct spool *spool;    /* NULL unless an input cannot be read again */
+    struct sink spool_sink; /* in front of it */
     struct input *inputs;
     size_t input_count; /* initialised */
     bool started, stopped;

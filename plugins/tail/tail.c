@@ -32,7 +32,7 @@ static const struct telescope_option tail_options[OPTION_COUNT] = {
                          "Beyond this many, those that were quiet for longest are closed until they grow."},
     [OPTION_SCAN_INTERVAL] = {"scan_interval", TELESCOPE_DURATION, 0, "2s", 10, 3600000,
                               "How often to look for changes that inotify did not tell."},
-    [OPTION_READ_DELAY] = {"read_delay", TELESCOPE_DURATION, 0, "10ms", 0, 10000,
+    [OPTION_READ_DELAY] = {"read_delay", TELESCOPE_DURATION, 0, "25ms", 0, 10000,
                            "Pause between reads, so that a trickle does not cost a wake-up a line."},
     [OPTION_CLOSE_IDLE] = {"close_idle", TELESCOPE_DURATION, 0, "5m", 0, 0,
                            "Close a file that was quiet for this long until it grows; 0: never."},
