@@ -74,7 +74,8 @@ bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, siz
     return true;
 }
 
-/* ---- a block as a source ------------------------------------------------------------------------ */
+/* ---- a block as a source ------------------------------------------------------------------------
+ */
 
 static tel_code view_column(struct tel_block_source *src, struct tel_span name,
                             const struct tel_span **ret_values, struct tel_error *err)
@@ -90,7 +91,8 @@ static tel_code view_names(struct tel_block_source *src, const struct tel_span *
 {
     const struct tel_block_view *view = TEL_CONTAINER_OF(src, struct tel_block_view, source);
     (void)err;
-    struct tel_span *names = TEL_ARENA_ARRAY(src->arena, struct tel_span, view->block->column_count + 1);
+    struct tel_span *names =
+        TEL_ARENA_ARRAY(src->arena, struct tel_span, view->block->column_count + 1);
     for (size_t i = 0; i < view->block->column_count; i++)
         names[i] = view->block->columns[i].name;
     *ret_names = names;
@@ -112,7 +114,8 @@ void tel_block_view_init(struct tel_block_view *view, const struct tel_block *bl
     };
 }
 
-/* ---- selecting rows ------------------------------------------------------------------------------ */
+/* ---- selecting rows
+ * ------------------------------------------------------------------------------ */
 
 size_t tel_bitmap_count(const uint64_t *bitmap, size_t rows)
 {
@@ -156,8 +159,8 @@ static const struct tel_span *select_values(const struct tel_span *values, size_
     return out;
 }
 
-void tel_block_select(const struct tel_block *block, const uint64_t *bitmap, struct tel_arena *arena,
-                      struct tel_block *ret)
+void tel_block_select(const struct tel_block *block, const uint64_t *bitmap,
+                      struct tel_arena *arena, struct tel_block *ret)
 {
     size_t count = tel_bitmap_count(bitmap, block->rows);
     if (count == block->rows) {
@@ -201,13 +204,13 @@ tel_code tel_block_from_source(struct tel_block_source *src, const uint64_t *bit
         if (!values)
             continue;
         columns[n].name = names[i];
-        columns[n++].values = count == src->rows
-                                  ? values
-                                  : select_values(values, src->rows, bitmap, count, arena);
+        columns[n++].values =
+            count == src->rows ? values : select_values(values, src->rows, bitmap, count, arena);
     }
     *ret = (struct tel_block){
         .rows = count,
-        .keys = count == src->rows ? src->keys : select_keys(src->keys, src->rows, bitmap, count, arena),
+        .keys = count == src->rows ? src->keys
+                                   : select_keys(src->keys, src->rows, bitmap, count, arena),
         .column_count = n,
         .columns = columns,
     };

@@ -1,6 +1,7 @@
 /*
  * A block: rows as columns, the unit in which data moves from segments and memory through filters
- * and pipes to the answer. Every value is text, as LogsQL has it; an empty value is an absent field.
+ * and pipes to the answer. Every value is text, as LogsQL has it; an empty value is an absent
+ * field.
  *
  *     keys[0..rows)    time, partition, offset, index: the exact order of events
  *     columns          name -> values[0..rows)
@@ -94,16 +95,16 @@ struct tel_block_view {
 void tel_block_view_init(struct tel_block_view *view, const struct tel_block *block,
                          struct tel_arena *arena);
 
-/* The rows of a source as a block, with those columns that `fields` has (_time included); rows whose
- * bit is unset are left out if bitmap is not NULL. Lives as long as the source and arena. */
+/* The rows of a source as a block, with those columns that `fields` has (_time included); rows
+ * whose bit is unset are left out if bitmap is not NULL. Lives as long as the source and arena. */
 struct tel_fields;
 TEL_MUST_USE tel_code tel_block_from_source(struct tel_block_source *src, const uint64_t *bitmap,
                                             const struct tel_fields *fields,
                                             struct tel_arena *arena, struct tel_block *ret,
                                             struct tel_error *err);
 /* The rows of a block whose bits are set. */
-void tel_block_select(const struct tel_block *block, const uint64_t *bitmap, struct tel_arena *arena,
-                      struct tel_block *ret);
+void tel_block_select(const struct tel_block *block, const uint64_t *bitmap,
+                      struct tel_arena *arena, struct tel_block *ret);
 size_t tel_bitmap_count(const uint64_t *bitmap, size_t rows);
 /* All bits of the first `rows` set, the rest zero. */
 void tel_bitmap_fill(uint64_t *bitmap, size_t rows);

@@ -1,5 +1,5 @@
-/* See bucket.h. Weeks begin on Monday when they are asked for as `week`; `1w` counts from the epoch,
- * as every other duration does. */
+/* See bucket.h. Weeks begin on Monday when they are asked for as `week`; `1w` counts from the
+ * epoch, as every other duration does. */
 #include "common/logsql/bucket.h"
 
 #include <math.h>

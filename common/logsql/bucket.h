@@ -1,6 +1,6 @@
 /*
- * Buckets of `stats by (field:step offset off)`: a value is replaced by the lower end of its bucket.
- * Steps are numbers, sizes, durations, calendar units, or /bits for IPv4 networks.
+ * Buckets of `stats by (field:step offset off)`: a value is replaced by the lower end of its
+ * bucket. Steps are numbers, sizes, durations, calendar units, or /bits for IPv4 networks.
  */
 #ifndef TEL_LOGSQL_BUCKET_H
 #define TEL_LOGSQL_BUCKET_H
@@ -13,8 +13,8 @@ enum tel_bucket_unit { TEL_BUCKET_STEP, TEL_BUCKET_WEEK, TEL_BUCKET_MONTH, TEL_B
 struct tel_bucket {
     bool given;
     enum tel_bucket_unit unit;
-    double step;        /* of numbers */
-    int64_t step_ns;    /* of times, durations and addresses: at least 1 */
+    double step;     /* of numbers */
+    int64_t step_ns; /* of times, durations and addresses: at least 1 */
     double offset;
     int64_t offset_ns;
     struct tel_span text, offset_text; /* as they were written */

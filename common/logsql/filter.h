@@ -47,8 +47,8 @@ bool tel_filter_time_range(const struct tel_filter *filter, int64_t *ret_min, in
 /* Adds the fields that the filter looks at. */
 void tel_filter_fields(const struct tel_filter *filter, struct tel_fields *fields);
 /* The words that every value that matches the leaf holds, as whole words; possibly none. */
-void tel_filter_words(const struct tel_filter *leaf, struct tel_arena *arena,
-                      struct tel_span **ret, size_t *ret_count);
+void tel_filter_words(const struct tel_filter *leaf, struct tel_arena *arena, struct tel_span **ret,
+                      size_t *ret_count);
 /* Bytes that every matching value holds; empty when there are none known. */
 struct tel_span tel_filter_literal(const struct tel_filter *leaf);
 /* Does the leaf match an absent field? */

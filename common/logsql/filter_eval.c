@@ -77,8 +77,8 @@ static tel_code eval_values(const struct tel_filter *f, struct tel_block_source 
     return TEL_OK;
 }
 
-static tel_code eval_time(const struct tel_filter *f, struct tel_block_source *src, uint64_t *bitmap,
-                          struct tel_error *err)
+static tel_code eval_time(const struct tel_filter *f, struct tel_block_source *src,
+                          uint64_t *bitmap, struct tel_error *err)
 {
     size_t words = TEL_BITMAP_WORDS(src->rows);
     const struct tel_span *values = NULL;
@@ -135,8 +135,8 @@ static tel_code eval_two_fields(const struct tel_filter *f, struct tel_block_sou
     return TEL_OK;
 }
 
-static tel_code eval_type(const struct tel_filter *f, struct tel_block_source *src, uint64_t *bitmap,
-                          struct tel_error *err)
+static tel_code eval_type(const struct tel_filter *f, struct tel_block_source *src,
+                          uint64_t *bitmap, struct tel_error *err)
 {
     const struct tel_span *values = NULL;
     tel_code rc = column_of(src, f->field, &values, err);
@@ -209,7 +209,8 @@ tel_code tel_filter_eval(const struct tel_filter *f, struct tel_block_source *sr
     }
 }
 
-/* ---- types of columns ---------------------------------------------------------------------------- */
+/* ---- types of columns
+ * ---------------------------------------------------------------------------- */
 
 #define DICT_VALUES_MAX 8
 #define DICT_BYTES_MAX  256
@@ -239,7 +240,8 @@ static const char *integer_type(const struct tel_span *values, size_t rows)
     bool negative = false;
     for (size_t i = 0; i < rows; i++) {
         int64_t s;
-        if (!negative && tel_number_u64(values[i], &v) && !memchr(values[i].ptr, '_', values[i].len)) {
+        if (!negative && tel_number_u64(values[i], &v) &&
+            !memchr(values[i].ptr, '_', values[i].len)) {
             max = TEL_MAX(max, v);
             continue;
         }

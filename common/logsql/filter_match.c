@@ -83,8 +83,9 @@ static bool len_matches(const struct tel_filter *f, struct tel_span value)
     uint64_t n = 0;
     for (size_t i = 0; i < value.len; n++) {
         uint32_t cp;
-        i += (unsigned char)value.ptr[i] < 0x80 ? 1
-                                                : tel_utf8_decode(tel_span_slice(value, i, value.len), &cp);
+        i += (unsigned char)value.ptr[i] < 0x80
+                 ? 1
+                 : tel_utf8_decode(tel_span_slice(value, i, value.len), &cp);
     }
     return n >= f->u.len.min && n <= f->u.len.max;
 }
@@ -208,7 +209,8 @@ bool tel_filter_match_time(const struct tel_filter *f, int64_t t)
     return v >= f->u.time.min && v <= f->u.time.max;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------ */
+/* ---- streams ------------------------------------------------------------------------------------
+ */
 
 static tel_code label_matches(const struct tel_label_match *m, struct tel_span value, bool *ret,
                               struct tel_error *err)

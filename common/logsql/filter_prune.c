@@ -50,7 +50,8 @@ void tel_filter_fields(const struct tel_filter *f, struct tel_fields *fields)
     if (f->kid_count || f->op == TEL_FILTER_ALL)
         return;
     tel_fields_add(fields, f->field);
-    if (f->op == TEL_FILTER_EQ_FIELD || f->op == TEL_FILTER_LE_FIELD || f->op == TEL_FILTER_LT_FIELD)
+    if (f->op == TEL_FILTER_EQ_FIELD || f->op == TEL_FILTER_LE_FIELD ||
+        f->op == TEL_FILTER_LT_FIELD)
         tel_fields_add(fields, f->text);
 }
 
@@ -73,7 +74,8 @@ void tel_filter_words(const struct tel_filter *leaf, struct tel_arena *arena, st
                       size_t *ret_count)
 {
     size_t cap = leaf->text.len + 1;
-    for (size_t i = 0; leaf->op == TEL_FILTER_SEQUENCE || leaf->op == TEL_FILTER_CONTAINS_ALL; i++) {
+    for (size_t i = 0; leaf->op == TEL_FILTER_SEQUENCE || leaf->op == TEL_FILTER_CONTAINS_ALL;
+         i++) {
         if (i >= leaf->value_count)
             break;
         cap += leaf->values[i].len;

@@ -51,9 +51,9 @@ static bool hex4(const char *p, const char *end, uint32_t *ret)
         return false;
     for (int i = 0; i < 4; i++) {
         char c = p[i];
-        uint32_t d = c >= '0' && c <= '9'                       ? (uint32_t)(c - '0')
+        uint32_t d = c >= '0' && c <= '9'                     ? (uint32_t)(c - '0')
                      : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (uint32_t)((c | 0x20) - 'a') + 10
-                                                                : 99;
+                                                              : 99;
         if (d > 15)
             return false;
         v = v << 4 | d;
@@ -129,7 +129,8 @@ static bool skip_scalar(struct reader *r, struct tel_buf *compact)
                                  *r->p == '-' || *r->p == '+' || *r->p == '.' || *r->p == 'E'))
             r->p++;
         struct tel_span word = tel_span_make(start, (size_t)(r->p - start));
-        bool number = word.len && (word.ptr[0] == '-' || (word.ptr[0] >= '0' && word.ptr[0] <= '9'));
+        bool number =
+            word.len && (word.ptr[0] == '-' || (word.ptr[0] >= '0' && word.ptr[0] <= '9'));
         if (!number && !tel_span_eq_cstr(word, "true") && !tel_span_eq_cstr(word, "false") &&
             !tel_span_eq_cstr(word, "null"))
             return false;
@@ -217,7 +218,8 @@ static bool object(struct reader *r, struct tel_span prefix)
         if (!string(r, &name) || !take(r, ':'))
             return false;
         if (prefix.len)
-            name = tel_arena_printf(r->arena, "%.*s.%.*s", TEL_SPAN_ARG(prefix), TEL_SPAN_ARG(name));
+            name =
+                tel_arena_printf(r->arena, "%.*s.%.*s", TEL_SPAN_ARG(prefix), TEL_SPAN_ARG(name));
         skip_space(r);
         if (r->p < r->end && *r->p == '{') {
             if (!object(r, name))

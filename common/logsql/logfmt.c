@@ -15,7 +15,8 @@ void tel_logfmt_parse(struct tel_span text, struct tel_arena *arena, struct tel_
             i++;
             struct tel_span rest = tel_span_slice(text, i, text.len);
             struct tel_lexer lex;
-            bool quoted = rest.len && (rest.ptr[0] == '"' || rest.ptr[0] == '\'' || rest.ptr[0] == '`');
+            bool quoted =
+                rest.len && (rest.ptr[0] == '"' || rest.ptr[0] == '\'' || rest.ptr[0] == '`');
             if (quoted) {
                 tel_lexer_init(&lex, rest, arena);
                 quoted = lex.token.kind == TEL_TOKEN_QUOTED;

@@ -46,9 +46,9 @@ bool tel_number_i64(struct tel_span s, int64_t *ret)
     return true;
 }
 
-static const double pow10_table[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
-                                     1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
-                                     1e18, 1e19, 1e20, 1e21, 1e22};
+static const double pow10_table[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 /* The digits behind the point, correctly rounded by strtod when the exact path cannot be. */
 static bool decimal_with_point(struct tel_span s, size_t dot, bool minus, double *ret)
@@ -111,7 +111,8 @@ bool tel_number_decimal(struct tel_span s, double *ret)
 static bool decimal_prefix(struct tel_span *s, double *ret)
 {
     size_t i = 0;
-    while (i < s->len && ((s->ptr[i] >= '0' && s->ptr[i] <= '9') || s->ptr[i] == '.' || s->ptr[i] == '_'))
+    while (i < s->len &&
+           ((s->ptr[i] >= '0' && s->ptr[i] <= '9') || s->ptr[i] == '.' || s->ptr[i] == '_'))
         i++;
     if (i == 0 || !tel_number_decimal(tel_span_slice(*s, 0, i), ret))
         return false;
@@ -134,15 +135,27 @@ struct unit {
 
 /* Longer names first where one is a prefix of another. */
 static const struct unit duration_units[] = {
-    {"\xc2\xb5s", 1e3}, {"\xce\xbcs", 1e3}, {"ms", 1e6},      {"ns", 1},
-    {"us", 1e3},        {"y", 31536e12},    {"w", 604800e9},  {"d", 86400e9},
+    {"\xc2\xb5s", 1e3}, {"\xce\xbcs", 1e3}, {"ms", 1e6},     {"ns", 1},
+    {"us", 1e3},        {"y", 31536e12},    {"w", 604800e9}, {"d", 86400e9},
     {"h", 3600e9},      {"m", 60e9},        {"s", 1e9},
 };
 static const struct unit byte_units[] = {
-    {"KiB", 1024.0},      {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0},
-    {"Ki", 1024.0},       {"Mi", 1048576.0},  {"Gi", 1073741824.0},  {"Ti", 1099511627776.0},
-    {"KB", 1e3},          {"MB", 1e6},        {"GB", 1e9},           {"TB", 1e12},
-    {"B", 1},             {"K", 1e3},         {"M", 1e6},            {"G", 1e9},
+    {"KiB", 1024.0},
+    {"MiB", 1048576.0},
+    {"GiB", 1073741824.0},
+    {"TiB", 1099511627776.0},
+    {"Ki", 1024.0},
+    {"Mi", 1048576.0},
+    {"Gi", 1073741824.0},
+    {"Ti", 1099511627776.0},
+    {"KB", 1e3},
+    {"MB", 1e6},
+    {"GB", 1e9},
+    {"TB", 1e12},
+    {"B", 1},
+    {"K", 1e3},
+    {"M", 1e6},
+    {"G", 1e9},
     {"T", 1e12},
 };
 
@@ -275,7 +288,7 @@ static bool based_integer(struct tel_span s, uint64_t *ret)
         char d = s.ptr[i];
         if (d == '_')
             continue;
-        unsigned v = d >= '0' && d <= '9'                   ? (unsigned)(d - '0')
+        unsigned v = d >= '0' && d <= '9'                     ? (unsigned)(d - '0')
                      : (d | 0x20) >= 'a' && (d | 0x20) <= 'f' ? (unsigned)((d | 0x20) - 'a') + 10
                                                               : 99;
         if (v >= base || n > (UINT64_MAX - v) / base)
@@ -451,7 +464,8 @@ void tel_number_print_duration(struct tel_buf *out, int64_t ns)
     static const struct {
         int64_t ns;
         char unit;
-    } big[] = {{7 * TEL_NS_PER_DAY, 'w'}, {TEL_NS_PER_DAY, 'd'}, {NS_PER_HOUR, 'h'}, {NS_PER_MIN, 'm'}};
+    } big[] = {
+        {7 * TEL_NS_PER_DAY, 'w'}, {TEL_NS_PER_DAY, 'd'}, {NS_PER_HOUR, 'h'}, {NS_PER_MIN, 'm'}};
     if (ns == 0) {
         tel_buf_add_char(out, '0');
         return;

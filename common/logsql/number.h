@@ -13,11 +13,11 @@
 #include "common/base/span.h"
 
 /* All fill the whole span or return false with *ret untouched. */
-bool tel_number_u64(struct tel_span s, uint64_t *ret);      /* 1_000; no leading zeros */
+bool tel_number_u64(struct tel_span s, uint64_t *ret); /* 1_000; no leading zeros */
 bool tel_number_i64(struct tel_span s, int64_t *ret);
-bool tel_number_decimal(struct tel_span s, double *ret);    /* -12.5; no exponent */
-bool tel_number_duration(struct tel_span s, int64_t *ret);  /* 1h5m, in nanoseconds; saturates */
-bool tel_number_bytes(struct tel_span s, int64_t *ret);     /* 1.5KiB; saturates */
+bool tel_number_decimal(struct tel_span s, double *ret);   /* -12.5; no exponent */
+bool tel_number_duration(struct tel_span s, int64_t *ret); /* 1h5m, in nanoseconds; saturates */
+bool tel_number_bytes(struct tel_span s, int64_t *ret);    /* 1.5KiB; saturates */
 bool tel_number_ipv4(struct tel_span s, uint32_t *ret);
 /* "1.2.3.4" or "1.2.3.0/24" as an inclusive range. */
 bool tel_number_cidr(struct tel_span s, uint32_t *ret_min, uint32_t *ret_max);

@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/vec.h"
 #include "common/logsql/number.h"
+#include "common/logsql/pipes.h"
 #include "common/logsql/regex.h"
 #include "common/logsql/score.h"
 
@@ -31,10 +32,11 @@ tel_code tel_parse_expected(struct tel_parser *p, const char *what)
     if (t->kind == TEL_TOKEN_END)
         return tel_parse_fail(p, offset, "expected %s, found the end of the query", what);
     if (t->kind == TEL_TOKEN_BAD)
-        return tel_parse_fail(p, offset, "expected %s, found a string without its closing %.*s or with a bad escape",
-                              what, TEL_SPAN_ARG(t->raw));
-    return tel_parse_fail(p, offset, "expected %s, found %.*s", what,
-                          (int)TEL_MIN(t->raw.len, 60), t->raw.ptr);
+        return tel_parse_fail(
+            p, offset, "expected %s, found a string without its closing %.*s or with a bad escape",
+            what, TEL_SPAN_ARG(t->raw));
+    return tel_parse_fail(p, offset, "expected %s, found %.*s", what, (int)TEL_MIN(t->raw.len, 60),
+                          t->raw.ptr);
 }
 
 bool tel_parse_accept(struct tel_parser *p, const char *keyword)
@@ -206,8 +208,8 @@ tel_code tel_parse_duration(struct tel_parser *p, struct tel_span *ret_text, int
     return TEL_OK;
 }
 
-tel_code tel_parse_regex(struct tel_parser *p, struct tel_span pattern, bool anchored, size_t offset,
-                         struct tel_regex **ret)
+tel_code tel_parse_regex(struct tel_parser *p, struct tel_span pattern, bool anchored,
+                         size_t offset, struct tel_regex **ret)
 {
     struct tel_error why = {0};
     struct tel_regex *re;
@@ -238,7 +240,8 @@ tel_code tel_parse_if(struct tel_parser *p, struct tel_filter **ret)
     return tel_parse_expect(p, ")", "')' behind the condition of 'if'");
 }
 
-/* ---- options, pipes, the query ---------------------------------------------------------------- */
+/* ---- options, pipes, the query ----------------------------------------------------------------
+ */
 
 static bool parse_bool(struct tel_span s, bool *ret)
 {
@@ -275,10 +278,11 @@ static tel_code parse_option(struct tel_parser *p, struct tel_query_options *o)
         ok = tel_number_duration(value, &o->time_offset_ns);
         o->time_offset_text = value;
     } else {
-        return tel_parse_fail(p, at,
-                              "no such option: %.*s; there are concurrency, ignore_global_time_filter, "
-                              "allow_partial_response and time_offset",
-                              (int)TEL_MIN(name.len, 60), name.ptr);
+        return tel_parse_fail(
+            p, at,
+            "no such option: %.*s; there are concurrency, ignore_global_time_filter, "
+            "allow_partial_response and time_offset",
+            (int)TEL_MIN(name.len, 60), name.ptr);
     }
     if (!ok)
         return tel_parse_fail(p, value_at, "bad value of the option %.*s: %.*s", TEL_SPAN_ARG(name),
@@ -341,7 +345,7 @@ static tel_code parse_query(struct tel_parser *p, struct tel_query *q)
     while (rc == TEL_OK && tel_parse_accept(p, "|")) {
         struct tel_pipe *pipe;
         rc = tel_parse_pipe(p, &pipe);
-        if (rc == TEL_OK)
+        if (rc == TEL_OK && !(pipes.len && tel_pipe_sort_take(pipes.items[pipes.len - 1], pipe)))
             tel_vec_push(&pipes, pipe);
         if (rc == TEL_OK && !tel_parse_at_end(p))
             rc = tel_parse_expected(p, "'|' or the end behind the pipe");
@@ -352,7 +356,8 @@ static tel_code parse_query(struct tel_parser *p, struct tel_query *q)
             memcpy(q->pipes, pipes.items, pipes.len * sizeof pipes.items[0]);
         q->pipe_count = pipes.len;
         q->score = tel_score_new(q, p->arena);
-        if (q->options.score_stats.len && (!q->score || !tel_score_parse(q->score, q->options.score_stats)))
+        if (q->options.score_stats.len &&
+            (!q->score || !tel_score_parse(q->score, q->options.score_stats)))
             rc = tel_parse_fail(p, start, "the option score_stats does not fit the query");
     }
     tel_vec_free(&pipes);

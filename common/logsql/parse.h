@@ -69,8 +69,8 @@ tel_code tel_parse_if(struct tel_parser *p, struct tel_filter **ret);
 tel_code tel_parse_pipe(struct tel_parser *p, struct tel_pipe **ret);
 tel_code tel_parse_subquery(struct tel_parser *p, struct tel_query **ret); /* ( query ) */
 
-tel_code tel_parse_regex(struct tel_parser *p, struct tel_span pattern, bool anchored, size_t offset,
-                         struct tel_regex **ret);
+tel_code tel_parse_regex(struct tel_parser *p, struct tel_span pattern, bool anchored,
+                         size_t offset, struct tel_regex **ret);
 /* Depth of recursion: enter fails beyond the limit. */
 tel_code tel_parse_enter(struct tel_parser *p);
 static inline void tel_parse_leave(struct tel_parser *p)

@@ -59,7 +59,8 @@ static struct tel_filter *text_leaf(struct tel_parser *p, enum tel_filter_op op,
     return f;
 }
 
-/* ---- words, phrases, names of fields ---------------------------------------------------------- */
+/* ---- words, phrases, names of fields ----------------------------------------------------------
+ */
 
 /* word~1 or word~2 with nothing behind: a fuzzy word. */
 static bool fuzzy_suffix(struct tel_span text, struct tel_span *ret_word, unsigned *ret_edits)
@@ -120,7 +121,8 @@ static tel_code parse_phrase(struct tel_parser *p, struct tel_span field, bool n
     return parse_for_phrase(p, phrase, quoted, pos, field, named, ret);
 }
 
-/* ---- functions --------------------------------------------------------------------------------- */
+/* ---- functions ---------------------------------------------------------------------------------
+ */
 
 /* name( word* ) */
 static tel_code parse_maybe_prefix(struct tel_parser *p, struct tel_span field, size_t pos,
@@ -182,8 +184,9 @@ static tel_code subquery_field(struct tel_parser *p, const struct tel_query *q, 
 {
     if (q->pipe_count > 0 && tel_pipe_single_field(q->pipes[q->pipe_count - 1], ret))
         return TEL_OK;
-    return tel_parse_fail(p, pos, "expected values, or a query that ends with '| fields name' or "
-                                  "'| uniq by (name)'");
+    return tel_parse_fail(p, pos,
+                          "expected values, or a query that ends with '| fields name' or "
+                          "'| uniq by (name)'");
 }
 
 /* in(a, b), in(*), in(<subquery>) and the same for contains_all and contains_any. */
@@ -224,8 +227,8 @@ static tel_code parse_in(struct tel_parser *p, struct tel_span field, size_t pos
         rc = subquery_field(p, q, tel_lexer_offset(&open), &name);
     if (rc != TEL_OK) {
         /* Whichever reading got further is the one that was meant. */
-        bool list = tel_lexer_offset(&p->lex) <= tel_lexer_offset(&behind) &&
-                    !tel_lexer_is(&behind, "|");
+        bool list =
+            tel_lexer_offset(&p->lex) <= tel_lexer_offset(&behind) && !tel_lexer_is(&behind, "|");
         if (list && err)
             *err = values_err;
         return rc;
@@ -241,12 +244,14 @@ static tel_code parse_number(struct tel_parser *p, double *ret, struct tel_span 
     TEL_TRY(tel_parse_compound(p, "a number", ret_text));
     if (tel_number_parse_any(*ret_text, ret))
         return TEL_OK;
-    if (ret_text->len == 3 && (ret_text->ptr[0] | 0x20) == 'n' && (ret_text->ptr[1] | 0x20) == 'a') {
+    if (ret_text->len == 3 && (ret_text->ptr[0] | 0x20) == 'n' &&
+        (ret_text->ptr[1] | 0x20) == 'a') {
         *ret = NAN;
         return TEL_OK;
     }
-    return tel_parse_fail(p, at, "expected a number, a duration, a size, a time or an IPv4 address, found %.*s",
-                          (int)TEL_MIN(ret_text->len, 60), ret_text->ptr);
+    return tel_parse_fail(
+        p, at, "expected a number, a duration, a size, a time or an IPv4 address, found %.*s",
+        (int)TEL_MIN(ret_text->len, 60), ret_text->ptr);
 }
 
 static double next_above(double f)
@@ -369,14 +374,16 @@ static tel_code parse_args_leaf(struct tel_parser *p, struct tel_span field, siz
         if (!args[1].len)
             f->u.string.max = TEL_SPAN("");
     } else if (op == TEL_FILTER_LEN_RANGE) {
-        if (!tel_number_uint_arg(args[0], &f->u.len.min) || !tel_number_uint_arg(args[1], &f->u.len.max))
+        if (!tel_number_uint_arg(args[0], &f->u.len.min) ||
+            !tel_number_uint_arg(args[1], &f->u.len.max))
             return tel_parse_fail(p, args_at, "expected two lengths, non-negative integers or inf");
     } else if (op == TEL_FILTER_IPV4_RANGE) {
         bool ok = count == 1 ? tel_number_cidr(args[0], &f->u.ipv4.min, &f->u.ipv4.max)
                              : tel_number_ipv4(args[0], &f->u.ipv4.min) &&
                                    tel_number_ipv4(args[1], &f->u.ipv4.max);
         if (!ok)
-            return tel_parse_fail(p, args_at, "expected one or two IPv4 addresses, or a network such as 10.0.0.0/8");
+            return tel_parse_fail(
+                p, args_at, "expected one or two IPv4 addresses, or a network such as 10.0.0.0/8");
     }
     return TEL_OK;
 }
@@ -423,7 +430,8 @@ static tel_code parse_exact(struct tel_parser *p, struct tel_span field, size_t 
     return TEL_OK;
 }
 
-/* ---- the table of functions --------------------------------------------------------------------- */
+/* ---- the table of functions ---------------------------------------------------------------------
+ */
 
 enum shape { SHAPE_ARGS, SHAPE_IN, SHAPE_PREFIX, SHAPE_RANGE, SHAPE_REGEXP };
 
@@ -492,7 +500,8 @@ static tel_code parse_call(struct tel_parser *p, const struct function *fn, stru
     TEL_UNREACHABLE();
 }
 
-/* ---- not, and, or ------------------------------------------------------------------------------ */
+/* ---- not, and, or ------------------------------------------------------------------------------
+ */
 
 static struct tel_filter *negate(struct tel_parser *p, struct tel_filter *f, size_t pos)
 {

@@ -11,7 +11,8 @@
 #include "common/logsql/number.h"
 #include "common/logsql/parse.h"
 
-/* ---- points in time ----------------------------------------------------------------------------- */
+/* ---- points in time -----------------------------------------------------------------------------
+ */
 
 static bool all_digits(struct tel_span s)
 {
@@ -40,10 +41,10 @@ static bool parse_unix(struct tel_span s, bool end, int64_t *ret)
     int64_t n, unit, frac_ns = 0, step;
     if (!all_digits(whole) || (dot && !all_digits(frac)) || !tel_number_i64(whole, &n))
         return false;
-    unit = n < INT64_C(1) << 33                  ? TEL_NS_PER_S
-           : n < (INT64_C(1) << 33) * 1000       ? TEL_NS_PER_MS
-           : n < (INT64_C(1) << 33) * 1000000    ? TEL_NS_PER_US
-                                                 : 1;
+    unit = n < INT64_C(1) << 33               ? TEL_NS_PER_S
+           : n < (INT64_C(1) << 33) * 1000    ? TEL_NS_PER_MS
+           : n < (INT64_C(1) << 33) * 1000000 ? TEL_NS_PER_US
+                                              : 1;
     step = unit;
     for (size_t i = 0; i < frac.len && step > 1; i++) {
         step /= 10;
@@ -170,7 +171,8 @@ bool tel_parse_time(struct tel_span s, int64_t now_ns, bool end, int64_t *ret_ns
     return parse_unix(s, end, ret_ns);
 }
 
-/* ---- filters ------------------------------------------------------------------------------------ */
+/* ---- filters ------------------------------------------------------------------------------------
+ */
 
 static bool likely_time(const struct tel_parser *p)
 {
@@ -189,7 +191,8 @@ static tel_code parse_point(struct tel_parser *p, bool end, struct tel_span *ret
     size_t at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_compound(p, "a time", ret_text));
     if (!tel_parse_time(*ret_text, p->now_ns, end, ret))
-        return tel_parse_fail(p, at, "expected a time such as 2023-04-25T22:45:59Z or now-1h, found %.*s",
+        return tel_parse_fail(p, at,
+                              "expected a time such as 2023-04-25T22:45:59Z or now-1h, found %.*s",
                               (int)TEL_MIN(ret_text->len, 60), ret_text->ptr);
     return TEL_OK;
 }
@@ -200,8 +203,9 @@ static void add_text(struct tel_buf *out, struct tel_span s)
     bool plain = s.len > 0;
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
-        plain = plain && ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          c == '-' || c == '+' || c == ':' || c == '.' || c >= 0x80);
+        plain =
+            plain && ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                      c == '-' || c == '+' || c == ':' || c == '.' || c >= 0x80);
     }
     if (plain)
         tel_buf_add_span(out, s);

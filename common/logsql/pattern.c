@@ -13,7 +13,8 @@ static struct tel_span unescape(struct tel_span s, struct tel_arena *arena)
 {
     static const struct {
         const char *name, *text;
-    } entities[] = {{"lt;", "<"}, {"gt;", ">"}, {"amp;", "&"}, {"quot;", "\""}, {"apos;", "'"}, {"nbsp;", "\xc2\xa0"}};
+    } entities[] = {{"lt;", "<"},    {"gt;", ">"},   {"amp;", "&"},
+                    {"quot;", "\""}, {"apos;", "'"}, {"nbsp;", "\xc2\xa0"}};
     if (!s.len || !memchr(s.ptr, '&', s.len))
         return s;
     struct tel_buf out = {0};
@@ -71,7 +72,8 @@ bool tel_pattern_parse(struct tel_span text, struct tel_arena *arena, struct tel
         const char *colon = field.len ? memchr(field.ptr, ':', field.len) : NULL;
         if (colon) {
             step->option = tel_span_trim(tel_span_slice(field, 0, (size_t)(colon - field.ptr)));
-            field = tel_span_slice(field, step->option.len ? (size_t)(colon + 1 - field.ptr) : 1, field.len);
+            field = tel_span_slice(field, step->option.len ? (size_t)(colon + 1 - field.ptr) : 1,
+                                   field.len);
         }
         step->has_field = true;
         step->field = tel_span_trim(field);
@@ -83,8 +85,8 @@ bool tel_pattern_parse(struct tel_span text, struct tel_arena *arena, struct tel
     return true;
 }
 
-void tel_pattern_match(const struct tel_pattern *pattern, struct tel_span s, struct tel_arena *arena,
-                       struct tel_span *ret_values)
+void tel_pattern_match(const struct tel_pattern *pattern, struct tel_span s,
+                       struct tel_arena *arena, struct tel_span *ret_values)
 {
     for (size_t i = 0; i < pattern->count; i++)
         ret_values[i] = (struct tel_span){"", 0};

@@ -23,8 +23,9 @@ struct tel_pattern {
 bool tel_pattern_parse(struct tel_span text, struct tel_arena *arena, struct tel_pattern *ret);
 
 /* Finds the pattern in s: ret_values[i] is what step i's field holds, empty from where s does not
- * match any more. Quoted strings are taken whole and unquoted, into arena, unless option is plain. */
-void tel_pattern_match(const struct tel_pattern *pattern, struct tel_span s, struct tel_arena *arena,
-                       struct tel_span *ret_values);
+ * match any more. Quoted strings are taken whole and unquoted, into arena, unless option is plain.
+ */
+void tel_pattern_match(const struct tel_pattern *pattern, struct tel_span s,
+                       struct tel_arena *arena, struct tel_span *ret_values);
 
 #endif

@@ -145,7 +145,8 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
     }
 }
 
-/* ---- subqueries ---------------------------------------------------------------------------------- */
+/* ---- subqueries
+ * ---------------------------------------------------------------------------------- */
 
 static tel_code visit_filter(struct tel_filter *f, tel_filter_visitor visit, void *ctx,
                              struct tel_error *err)
@@ -232,9 +233,10 @@ static tel_code collect_block(void *ctx, const struct tel_block *block, struct t
         }
         c->exec->memory_used += v.len + 2 * sizeof v;
         if (c->exec->memory_used > limit)
-            return tel_error_set(err, TEL_ERR_LIMIT,
-                                 "the values of a subquery need more than the query's memory of %zu MiB",
-                                 limit >> 20);
+            return tel_error_set(
+                err, TEL_ERR_LIMIT,
+                "the values of a subquery need more than the query's memory of %zu MiB",
+                limit >> 20);
         c->values[c->count++] = tel_arena_copy(c->arena, v);
     }
     return TEL_OK;

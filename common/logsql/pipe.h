@@ -25,7 +25,8 @@
 
 enum tel_pipe_place { TEL_PLACE_SHARD, TEL_PLACE_PARTIAL, TEL_PLACE_ROUTER };
 
-/* ---- running a query ---------------------------------------------------------------------------- */
+/* ---- running a query ----------------------------------------------------------------------------
+ */
 
 enum tel_exec_mode {
     TEL_EXEC_FULL,   /* all pipes, in one place */
@@ -44,8 +45,8 @@ struct tel_exec {
     /* Asked now and then; anything but TEL_OK (CANCELLED, TIMEOUT) ends the query with it. */
     tel_code (*stop)(void *ctx);
     void *stop_ctx;
-    /* Runs another query (join, union, stream_context, subqueries) and gives its rows to sink. NULL:
-     * such pipes are refused. */
+    /* Runs another query (join, union, stream_context, subqueries) and gives its rows to sink.
+     * NULL: such pipes are refused. */
     tel_code (*run)(void *ctx, const struct tel_query *query, tel_sink_fn sink, void *sink_ctx,
                     struct tel_error *err);
     void *run_ctx;
@@ -73,8 +74,8 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
 bool tel_query_time_limit(const struct tel_query *query, uint64_t *ret_count, bool *ret_newest);
 
 /* Runs the subqueries of in(...), contains_any(...) and contains_all(...) wherever they stand, in
- * pipes too, and puts their values in their place; counts what _score needs (score.h). Before the tree
- * is shared. tel_query_has_subqueries: is there any such thing left? */
+ * pipes too, and puts their values in their place; counts what _score needs (score.h). Before the
+ * tree is shared. tel_query_has_subqueries: is there any such thing left? */
 TEL_MUST_USE tel_code tel_query_resolve(struct tel_query *query, struct tel_exec *exec,
                                         struct tel_error *err);
 bool tel_query_has_subqueries(const struct tel_query *query);
@@ -92,12 +93,14 @@ bool tel_chain_done(const struct tel_chain *chain);
 TEL_MUST_USE tel_code tel_chain_finish(struct tel_chain *chain, struct tel_error *err);
 void tel_chain_close(struct tel_chain *chain);
 
-/* ---- a kind of pipe ------------------------------------------------------------------------------ */
+/* ---- a kind of pipe
+ * ------------------------------------------------------------------------------ */
 
 struct tel_parser;
 struct tel_stage;
 struct tel_pipe;
-typedef tel_code (*tel_filter_visitor)(void *ctx, struct tel_filter **filter, struct tel_error *err);
+typedef tel_code (*tel_filter_visitor)(void *ctx, struct tel_filter **filter,
+                                       struct tel_error *err);
 
 struct tel_pipe_ops {
     const char *name; /* as it is printed */
@@ -141,8 +144,10 @@ struct tel_stage {
 /* Hands a block to the next stage or the sink. */
 TEL_MUST_USE tel_code tel_stage_emit(struct tel_stage *stage, const struct tel_block *block,
                                      struct tel_error *err);
-/* Charges bytes that a stage keeps until the query ends; TEL_ERR_LIMIT names the pipe and the figure. */
-TEL_MUST_USE tel_code tel_stage_charge(struct tel_stage *stage, size_t bytes, struct tel_error *err);
+/* Charges bytes that a stage keeps until the query ends; TEL_ERR_LIMIT names the pipe and the
+ * figure. */
+TEL_MUST_USE tel_code tel_stage_charge(struct tel_stage *stage, size_t bytes,
+                                       struct tel_error *err);
 /* Has the query been stopped? Long loops ask. */
 TEL_MUST_USE tel_code tel_stage_stopped(struct tel_stage *stage, struct tel_error *err);
 

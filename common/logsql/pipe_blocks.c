@@ -1,5 +1,5 @@
-/* blocks_count: how many blocks came. block_stats: what each block holds per field. For looking at the
- * engine, not at logs. */
+/* blocks_count: how many blocks came. block_stats: what each block holds per field. For looking at
+ * the engine, not at logs. */
 #include "common/base/buf.h"
 #include "common/logsql/filter.h"
 #include "common/logsql/parse.h"
@@ -49,8 +49,8 @@ static tel_code push_count(struct tel_stage *stage, const struct tel_block *bloc
 
 static tel_code finish_count(struct tel_stage *stage, struct tel_error *err)
 {
-    struct tel_span value = tel_arena_printf(
-        &stage->scratch, "%llu", (unsigned long long)*(const uint64_t *)stage->state);
+    struct tel_span value = tel_arena_printf(&stage->scratch, "%llu",
+                                             (unsigned long long)*(const uint64_t *)stage->state);
     struct tel_column column = {TEL_SPAN("blocks_count"), &value};
     struct tel_block out = {.rows = 1, .column_count = 1, .columns = &column};
     return tel_stage_emit(stage, &out, err);
@@ -64,13 +64,24 @@ const struct tel_pipe_ops tel_pipe_blocks_count = {.name = "blocks_count",
                                                    .push = push_count,
                                                    .finish = finish_count};
 
-enum { STAT_FIELD, STAT_TYPE, STAT_VALUES, STAT_BLOOM, STAT_DICT, STAT_ITEMS, STAT_ROWS, STAT_PATH, STATS };
+enum {
+    STAT_FIELD,
+    STAT_TYPE,
+    STAT_VALUES,
+    STAT_BLOOM,
+    STAT_DICT,
+    STAT_ITEMS,
+    STAT_ROWS,
+    STAT_PATH,
+    STATS
+};
 
 static tel_code push_stats(struct tel_stage *stage, const struct tel_block *block,
                            struct tel_error *err)
 {
-    static const char *const names[STATS] = {"field",      "type",       "values_bytes", "bloom_bytes",
-                                             "dict_bytes", "dict_items", "rows",         "part_path"};
+    static const char *const names[STATS] = {"field",       "type",       "values_bytes",
+                                             "bloom_bytes", "dict_bytes", "dict_items",
+                                             "rows",        "part_path"};
     struct tel_arena *arena = &stage->scratch;
     struct tel_column columns[STATS];
     struct tel_span *cells[STATS];
@@ -86,8 +97,7 @@ static tel_code push_stats(struct tel_stage *stage, const struct tel_block *bloc
         for (size_t i = 0; i < STATS; i++)
             cells[i][c] = TEL_SPAN("0");
         cells[STAT_FIELD][c] = block->columns[c].name;
-        cells[STAT_TYPE][c] =
-            tel_span_cstr(values ? tel_values_type(values, block->rows) : "time");
+        cells[STAT_TYPE][c] = tel_span_cstr(values ? tel_values_type(values, block->rows) : "time");
         cells[STAT_VALUES][c] = tel_arena_printf(arena, "%zu", bytes);
         cells[STAT_ROWS][c] = tel_arena_printf(arena, "%zu", block->rows);
         cells[STAT_PATH][c] = TEL_SPAN("");

@@ -82,8 +82,8 @@ static struct tel_span renamed(struct tel_arena *arena, const struct copy_pair *
                             TEL_SPAN_ARG(tail));
 }
 
-static void apply(struct tel_stage *stage, const struct copy_pair *pair, struct tel_block_edit *edit,
-                  bool rename)
+static void apply(struct tel_stage *stage, const struct copy_pair *pair,
+                  struct tel_block_edit *edit, bool rename)
 {
     struct tel_arena *arena = &stage->scratch;
     size_t count = edit->block.column_count;

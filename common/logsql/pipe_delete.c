@@ -49,7 +49,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
 const struct tel_pipe_ops tel_pipe_delete = {
     .name = "delete", .parse = parse, .print = print, .needed = needed, .push = push};
 
-/* ---- drop_empty_fields --------------------------------------------------------------------------- */
+/* ---- drop_empty_fields
+ * --------------------------------------------------------------------------- */
 
 static tel_code parse_drop(struct tel_parser *p, struct tel_pipe **ret)
 {
@@ -96,9 +97,8 @@ static tel_code push_drop(struct tel_stage *stage, const struct tel_block *block
     return tel_stage_emit(stage, &out, err);
 }
 
-const struct tel_pipe_ops tel_pipe_drop_empty_fields = {
-    .name = "drop_empty_fields",
-    .parse = parse_drop,
-    .print = print_drop,
-    .needed = needed_drop,
-    .push = push_drop};
+const struct tel_pipe_ops tel_pipe_drop_empty_fields = {.name = "drop_empty_fields",
+                                                        .parse = parse_drop,
+                                                        .print = print_drop,
+                                                        .needed = needed_drop,
+                                                        .push = push_drop};

@@ -122,7 +122,8 @@ static tel_code run_regexp(void *ctx, struct tel_span value, struct tel_unpacker
     for (size_t i = 1; i <= tel_regex_group_count(e->regex) && rc == TEL_OK; i++) {
         struct tel_span name = tel_regex_group_name(e->regex, i);
         if (name.len)
-            tel_unpack_add(u, name, i < count && groups[i].ptr ? groups[i] : (struct tel_span){"", 0});
+            tel_unpack_add(u, name,
+                           i < count && groups[i].ptr ? groups[i] : (struct tel_span){"", 0});
     }
     return rc;
 }

@@ -1,8 +1,8 @@
 /*
- * facets N: the most frequent values of every field. field_names: the names of the fields and in how
- * many rows each has a value. Both keep a table per field; shards hand it on as rows of (field, value,
- * count) with the columns "#field", "#value", "#hits". A field without a value there has too many
- * values, or too long ones, to be shown; one row without a field counts all rows.
+ * facets N: the most frequent values of every field. field_names: the names of the fields and in
+ * how many rows each has a value. Both keep a table per field; shards hand it on as rows of (field,
+ * value, count) with the columns "#field", "#value", "#hits". A field without a value there has too
+ * many values, or too long ones, to be shown; one row without a field counts all rows.
  */
 #include "common/base/map.h"
 #include "common/base/mem.h"
@@ -59,7 +59,8 @@ static tel_code parse_facets(struct tel_parser *p, struct tel_pipe **ret)
         else if (tel_parse_accept(p, "keep_const_fields"))
             f->keep_const = true;
         else
-            return tel_parse_expected(p, "max_values_per_field, max_value_len, keep_const_fields or '|'");
+            return tel_parse_expected(
+                p, "max_values_per_field, max_value_len, keep_const_fields or '|'");
     }
     *ret = &f->base;
     return TEL_OK;
@@ -128,7 +129,8 @@ static tel_code add_value(struct tel_stage *stage, struct facet *f, struct tel_s
     return is_new ? tel_stage_charge(stage, value.len + 64, err) : TEL_OK;
 }
 
-static tel_code import(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)
+static tel_code import(struct tel_stage *stage, const struct tel_block *block,
+                       struct tel_error *err)
 {
     struct facets_state *st = stage->state;
     const struct tel_column *fields = tel_block_column(block, TEL_SPAN("#field"));
@@ -189,7 +191,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     return rc;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------ */
+/* ---- results
+ * ------------------------------------------------------------------------------------------ */
 
 struct rows {
     struct tel_stage *stage;
@@ -222,8 +225,8 @@ static tel_code flush(struct rows *rows, struct tel_error *err)
     return rc;
 }
 
-static tel_code add_row(struct rows *rows, struct tel_span field, struct tel_span value, uint64_t hits,
-                        struct tel_error *err)
+static tel_code add_row(struct rows *rows, struct tel_span field, struct tel_span value,
+                        uint64_t hits, struct tel_error *err)
 {
     struct tel_arena *arena = &rows->stage->scratch;
     if (rows->len == 0)
@@ -302,14 +305,11 @@ static void facets_close(struct tel_stage *stage)
 }
 
 #define FACETS_OPS(pipe_name, parse_fn)                                                            \
-    {.name = pipe_name,                                                                            \
-     .parse = parse_fn,                                                                            \
-     .print = print,                                                                               \
-     .needed = needed,                                                                             \
-     .state_size = sizeof(struct facets_state),                                                    \
-     .push = push,                                                                                 \
-     .finish = finish,                                                                             \
-     .close = facets_close}
+    {                                                                                              \
+        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .state_size = sizeof(struct facets_state), .push = push, .finish = finish,                 \
+        .close = facets_close                                                                      \
+    }
 
 const struct tel_pipe_ops tel_pipe_facets = FACETS_OPS("facets", parse_facets);
 const struct tel_pipe_ops tel_pipe_field_names = FACETS_OPS("field_names", parse_names);

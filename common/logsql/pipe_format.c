@@ -20,7 +20,8 @@ struct format_pipe {
     bool keep_original, skip_empty;
 };
 
-/* ---- conversions ------------------------------------------------------------------------------------- */
+/* ---- conversions
+ * ------------------------------------------------------------------------------------- */
 
 static void to_duration_seconds(struct tel_span v, struct tel_buf *out)
 {
@@ -43,8 +44,8 @@ static void to_upper(struct tel_span v, struct tel_buf *out)
         char text[4];
         size_t n = tel_utf8_decode(tel_span_slice(v, i, v.len), &cp);
         uint32_t up = cp;
-        /* The tables fold to lower case; the upper case of a letter is the one that folds to it, which
-         * for the scripts that have cases lies 32, 1, 80, 48 or 63 code points below. */
+        /* The tables fold to lower case; the upper case of a letter is the one that folds to it,
+         * which for the scripts that have cases lies 32, 1, 80, 48 or 63 code points below. */
         static const uint32_t steps[] = {32, 1, 80, 48, 63, 37, 38, 64, 8};
         for (size_t k = 0; cp != UINT32_MAX && up == cp && k < TEL_ARRAY_LEN(steps); k++)
             if (cp > steps[k] && tel_utf8_lower(cp - steps[k]) == cp)
@@ -229,17 +230,25 @@ static const struct {
     const char *name;
     convert_fn fn;
 } conversions[] = {
-    {"base64decode", from_base64}, {"base64encode", to_base64},
-    {"duration", to_duration},     {"duration_seconds", to_duration_seconds},
-    {"hexdecode", from_hex},       {"hexencode", to_hex},
-    {"hexnumdecode", from_hexnum}, {"hexnumencode", to_hexnum},
-    {"ipv4", to_ipv4},             {"lc", to_lower},
-    {"q", to_json},                {"time", to_time},
-    {"uc", to_upper},              {"urldecode", from_url},
+    {"base64decode", from_base64},
+    {"base64encode", to_base64},
+    {"duration", to_duration},
+    {"duration_seconds", to_duration_seconds},
+    {"hexdecode", from_hex},
+    {"hexencode", to_hex},
+    {"hexnumdecode", from_hexnum},
+    {"hexnumencode", to_hexnum},
+    {"ipv4", to_ipv4},
+    {"lc", to_lower},
+    {"q", to_json},
+    {"time", to_time},
+    {"uc", to_upper},
+    {"urldecode", from_url},
     {"urlencode", to_url},
 };
 
-/* ---- the pipe ---------------------------------------------------------------------------------------- */
+/* ---- the pipe
+ * ---------------------------------------------------------------------------------------- */
 
 static tel_code parse(struct tel_parser *p, struct tel_pipe **ret)
 {

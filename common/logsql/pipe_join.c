@@ -1,6 +1,7 @@
 /*
- * join by (a) (query) [inner] [prefix "p"]: extends rows by those of another query that have the same
- * values. union (query): that query's rows behind these. Both run the other query through exec->run.
+ * join by (a) (query) [inner] [prefix "p"]: extends rows by those of another query that have the
+ * same values. union (query): that query's rows behind these. Both run the other query through
+ * exec->run.
  */
 #include "common/base/map.h"
 #include "common/base/mem.h"
@@ -99,7 +100,8 @@ static tel_code run_query(struct tel_stage *stage, tel_sink_fn sink, struct tel_
     return stage->exec->run(stage->exec->run_ctx, j->query, sink, stage, err);
 }
 
-/* ---- join --------------------------------------------------------------------------------------------- */
+/* ---- join
+ * --------------------------------------------------------------------------------------------- */
 
 static struct tel_span key_of(struct tel_stage *stage, const struct tel_span *const *by, size_t row)
 {
@@ -222,8 +224,8 @@ struct pairs {
     TEL_VEC(const struct tel_row *) other;
 };
 
-static tel_code emit_pairs(struct tel_stage *stage, const struct tel_block *block, struct pairs *pairs,
-                           struct tel_error *err)
+static tel_code emit_pairs(struct tel_stage *stage, const struct tel_block *block,
+                           struct pairs *pairs, struct tel_error *err)
 {
     const struct join_pipe *j = (const struct join_pipe *)stage->pipe;
     struct tel_arena *arena = &stage->scratch;
@@ -307,7 +309,8 @@ const struct tel_pipe_ops tel_pipe_join = {.name = "join",
                                            .push = join_push,
                                            .close = join_close};
 
-/* ---- union -------------------------------------------------------------------------------------------- */
+/* ---- union
+ * -------------------------------------------------------------------------------------------- */
 
 static tel_code pass(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)
 {
@@ -324,13 +327,11 @@ static tel_code union_finish(struct tel_stage *stage, struct tel_error *err)
     return run_query(stage, pass_other, err);
 }
 
-const struct tel_pipe_ops tel_pipe_union = {.name = "union",
-                                            .parse = parse_union,
-                                            .print = print,
-                                            .push = pass,
-                                            .finish = union_finish};
+const struct tel_pipe_ops tel_pipe_union = {
+    .name = "union", .parse = parse_union, .print = print, .push = pass, .finish = union_finish};
 
-/* ---- subqueries of the other query -------------------------------------------------------------------- */
+/* ---- subqueries of the other query
+ * -------------------------------------------------------------------- */
 
 struct tel_query *tel_pipe_subquery(const struct tel_pipe *pipe)
 {

@@ -47,13 +47,16 @@ static const struct math_info {
     int priority; /* of binary operators; 0: a function */
     size_t min_args, max_args;
 } infos[] = {
-    {MATH_POW, "^", 1, 2, 2},       {MATH_MUL, "*", 2, 2, 2},    {MATH_DIV, "/", 2, 2, 2},
-    {MATH_MOD, "%", 2, 2, 2},       {MATH_ADD, "+", 3, 2, 2},    {MATH_SUB, "-", 3, 2, 2},
-    {MATH_AND, "&", 4, 2, 2},       {MATH_XOR, "xor", 5, 2, 2},  {MATH_OR, "or", 6, 2, 2},
-    {MATH_DEFAULT, "default", 10, 2, 2}, {MATH_ABS, "abs", 0, 1, 1},  {MATH_CEIL, "ceil", 0, 1, 1},
-    {MATH_EXP, "exp", 0, 1, 1},     {MATH_FLOOR, "floor", 0, 1, 1}, {MATH_LN, "ln", 0, 1, 1},
-    {MATH_MAX, "max", 0, 2, 64},    {MATH_MIN, "min", 0, 2, 64}, {MATH_NOW, "now", 0, 0, 0},
-    {MATH_RAND, "rand", 0, 0, 0},   {MATH_ROUND, "round", 0, 1, 2},
+    {MATH_POW, "^", 1, 2, 2},     {MATH_MUL, "*", 2, 2, 2},
+    {MATH_DIV, "/", 2, 2, 2},     {MATH_MOD, "%", 2, 2, 2},
+    {MATH_ADD, "+", 3, 2, 2},     {MATH_SUB, "-", 3, 2, 2},
+    {MATH_AND, "&", 4, 2, 2},     {MATH_XOR, "xor", 5, 2, 2},
+    {MATH_OR, "or", 6, 2, 2},     {MATH_DEFAULT, "default", 10, 2, 2},
+    {MATH_ABS, "abs", 0, 1, 1},   {MATH_CEIL, "ceil", 0, 1, 1},
+    {MATH_EXP, "exp", 0, 1, 1},   {MATH_FLOOR, "floor", 0, 1, 1},
+    {MATH_LN, "ln", 0, 1, 1},     {MATH_MAX, "max", 0, 2, 64},
+    {MATH_MIN, "min", 0, 2, 64},  {MATH_NOW, "now", 0, 0, 0},
+    {MATH_RAND, "rand", 0, 0, 0}, {MATH_ROUND, "round", 0, 1, 2},
 };
 
 struct math_expr {
@@ -77,12 +80,13 @@ struct math_pipe {
     size_t count;
 };
 
-/* ---- parsing ------------------------------------------------------------------------------------------ */
+/* ---- parsing
+ * ------------------------------------------------------------------------------------------ */
 
 static tel_code parse_expr(struct tel_parser *p, int max_priority, struct math_expr **ret);
 
-static struct math_expr *new_expr(struct tel_parser *p, const struct math_info *info, enum math_op op,
-                                  struct math_expr **args, size_t count)
+static struct math_expr *new_expr(struct tel_parser *p, const struct math_info *info,
+                                  enum math_op op, struct math_expr **args, size_t count)
 {
     struct math_expr *e = TEL_ARENA_NEW(p->arena, struct math_expr);
     e->op = op;
@@ -94,7 +98,8 @@ static struct math_expr *new_expr(struct tel_parser *p, const struct math_info *
     return e;
 }
 
-static tel_code parse_call(struct tel_parser *p, const struct math_info *info, struct math_expr **ret)
+static tel_code parse_call(struct tel_parser *p, const struct math_info *info,
+                           struct math_expr **ret)
 {
     struct math_expr *args[64];
     size_t n = 0, at = tel_lexer_offset(&p->lex);
@@ -203,8 +208,9 @@ static void print_expr(struct tel_buf *out, const struct math_expr *e)
     } else if (e->info->priority) {
         for (size_t i = 0; i < 2; i++) {
             const struct math_info *arg = e->args[i]->info;
-            bool parens = arg && arg->priority &&
-                          (i ? arg->priority >= e->info->priority : arg->priority > e->info->priority);
+            bool parens =
+                arg && arg->priority &&
+                (i ? arg->priority >= e->info->priority : arg->priority > e->info->priority);
             if (i)
                 tel_buf_printf(out, " %s ", e->info->name);
             if (parens)
@@ -294,11 +300,14 @@ static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
     }
 }
 
-/* ---- evaluating --------------------------------------------------------------------------------------- */
+/* ---- evaluating
+ * --------------------------------------------------------------------------------------- */
 
 static uint64_t to_bits(double f)
 {
-    return f >= 0 && f < 18446744073709551616.0 ? (uint64_t)f : (uint64_t)(int64_t)TEL_MAX(TEL_MIN(f, 9e18), -9e18);
+    return f >= 0 && f < 18446744073709551616.0
+               ? (uint64_t)f
+               : (uint64_t)(int64_t)TEL_MAX(TEL_MIN(f, 9e18), -9e18);
 }
 
 static double modulo(double x, double y)
@@ -438,7 +447,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     struct tel_buf text = {0};
     for (size_t i = 0; i < m->count; i++) {
         double *f = evaluate(stage, m->entries[i].expr, &edit.block);
-        struct tel_span *values = TEL_ARENA_ARRAY(&stage->scratch, struct tel_span, block->rows + 1);
+        struct tel_span *values =
+            TEL_ARENA_ARRAY(&stage->scratch, struct tel_span, block->rows + 1);
         for (size_t r = 0; r < block->rows; r++) {
             tel_number_print(&text, f[r]);
             values[r] = tel_text_take(&stage->scratch, &text);

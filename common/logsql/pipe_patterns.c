@@ -1,7 +1,7 @@
 /*
  * patterns [N]: the templates of the messages with how often each came, when first and last, and an
- * example; most frequent first. Stores that know templates give them as the column _pattern; for rows
- * without one, the message with its numbers replaced stands in.
+ * example; most frequent first. Stores that know templates give them as the column _pattern; for
+ * rows without one, the message with its numbers replaced stands in.
  */
 #include "common/base/map.h"
 #include "common/base/mem.h"
@@ -77,7 +77,8 @@ static tel_code add(struct tel_stage *stage, const struct pattern_entry *row, st
 
 static const char *const names[] = {"pattern", "count", "first_seen", "last_seen", "example"};
 
-static tel_code import(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)
+static tel_code import(struct tel_stage *stage, const struct tel_block *block,
+                       struct tel_error *err)
 {
     const struct tel_span *columns[5];
     tel_code rc = TEL_OK;
@@ -126,7 +127,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
 
 static int by_count(const void *a, const void *b)
 {
-    const struct pattern_entry *x = *(struct pattern_entry *const *)a, *y = *(struct pattern_entry *const *)b;
+    const struct pattern_entry *x = *(struct pattern_entry *const *)a,
+                               *y = *(struct pattern_entry *const *)b;
     if (x->count != y->count)
         return x->count > y->count ? -1 : 1;
     return tel_span_cmp(x->text, y->text);
@@ -150,8 +152,10 @@ static tel_code emit(struct tel_stage *stage, size_t from, size_t to, struct tel
         char text[TEL_TIME_TEXT_MAX];
         cells[0][i - from] = e->text;
         cells[1][i - from] = tel_arena_printf(arena, "%llu", (unsigned long long)e->count);
-        cells[2][i - from] = tel_arena_copy(arena, tel_span_make(text, tel_time_format(text, e->first_ns)));
-        cells[3][i - from] = tel_arena_copy(arena, tel_span_make(text, tel_time_format(text, e->last_ns)));
+        cells[2][i - from] =
+            tel_arena_copy(arena, tel_span_make(text, tel_time_format(text, e->first_ns)));
+        cells[3][i - from] =
+            tel_arena_copy(arena, tel_span_make(text, tel_time_format(text, e->last_ns)));
         cells[4][i - from] = e->example;
     }
     struct tel_block out = {.rows = to - from, .column_count = 5, .columns = columns};

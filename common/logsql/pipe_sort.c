@@ -1,8 +1,8 @@
 /*
- * sort, first, last. With a limit a heap keeps the best limit + offset rows (per partition, if there
- * is `partition by`), worst on top, so that most rows are turned away by one comparison; without,
- * all rows are kept. Ties go by the exact order of events, so that pages never overlap; rows that
- * are no events tie by their values.
+ * sort, first, last. With a limit a heap keeps the best limit + offset rows (per partition, if
+ * there is `partition by`), worst on top, so that most rows are turned away by one comparison;
+ * without, all rows are kept. Ties go by the exact order of events, so that pages never overlap;
+ * rows that are no events tie by their values.
  *
  * Shards make their best limit + offset rows, sorted; the router sorts those again, and only it
  * skips the offset and numbers the ranks.
@@ -35,7 +35,8 @@ struct sort_pipe {
     size_t partition_count;
 };
 
-/* ---- parsing and printing ------------------------------------------------------------------------ */
+/* ---- parsing and printing
+ * ------------------------------------------------------------------------ */
 
 static tel_code parse_by(struct tel_parser *p, struct sort_pipe *s)
 {
@@ -175,7 +176,8 @@ static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
     tel_fields_add_all(fields, s->partition, s->partition_count);
 }
 
-/* ---- rows and their order ------------------------------------------------------------------------- */
+/* ---- rows and their order
+ * ------------------------------------------------------------------------- */
 
 struct sort_row {
     struct tel_row row; /* first, so that rows can be emitted */
@@ -267,7 +269,8 @@ static bool candidate_loses(const struct sort_pipe *s, const struct sort_state *
     return d > 0;
 }
 
-/* ---- the heap: the worst row on top ----------------------------------------------------------------- */
+/* ---- the heap: the worst row on top
+ * ----------------------------------------------------------------- */
 
 static void sift_down(const struct sort_pipe *s, const struct sort_state *st, struct sort_group *g,
                       size_t i)
@@ -300,7 +303,8 @@ static void sift_up(const struct sort_pipe *s, const struct sort_state *st, stru
     }
 }
 
-/* ---- keeping rows ------------------------------------------------------------------------------------ */
+/* ---- keeping rows
+ * ------------------------------------------------------------------------------------ */
 
 static size_t row_bytes(const struct sort_pipe *s, const struct sort_row *row)
 {
@@ -340,7 +344,8 @@ static struct sort_row *move_row(const struct sort_pipe *s, const struct sort_ro
     struct sort_row *row = tel_arena_alloc(arena, sizeof *row);
     size_t n = s->by_count ? s->by_count : 1;
     *row = *old;
-    row->row.values = tel_arena_alloc(arena, (old->row.schema->count + 1) * sizeof *row->row.values);
+    row->row.values =
+        tel_arena_alloc(arena, (old->row.schema->count + 1) * sizeof *row->row.values);
     for (size_t i = 0; i < old->row.schema->count; i++)
         row->row.values[i] = tel_arena_copy(arena, old->row.values[i]);
     row->keys = tel_arena_alloc(arena, n * sizeof *row->keys);
@@ -416,7 +421,8 @@ static tel_code offer(struct tel_stage *stage, struct sort_group *g, const struc
     return tel_stage_charge(stage, row_bytes(s, row) + sizeof *g->rows, err);
 }
 
-/* ---- the stage ---------------------------------------------------------------------------------------- */
+/* ---- the stage
+ * ---------------------------------------------------------------------------------------- */
 
 static tel_code sort_open(struct tel_stage *stage, struct tel_error *err)
 {
@@ -467,8 +473,9 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
             if (s->by_count && by_key(s, i, from_keys))
                 c.keys[i] = time_key(block->keys[r].time_ns);
             else if (by[i])
-                c.keys[i] = s->by_count ? tel_order_key_any(by[i][r])
-                                        : (struct tel_order_key){.text = by[i][r], .cls = TEL_ORDER_TEXT};
+                c.keys[i] = s->by_count
+                                ? tel_order_key_any(by[i][r])
+                                : (struct tel_order_key){.text = by[i][r], .cls = TEL_ORDER_TEXT};
             else
                 c.keys[i] = (struct tel_order_key){.cls = TEL_ORDER_EMPTY};
         }
@@ -541,6 +548,23 @@ static void sort_close(struct tel_stage *stage)
     tel_rowset_done(&st->set);
 }
 
+bool tel_pipe_sort_take(struct tel_pipe *sort, const struct tel_pipe *next)
+{
+    struct sort_pipe *s = (struct sort_pipe *)sort;
+    if (sort->ops != &tel_pipe_sort || s->has_limit || s->partition_count)
+        return false;
+    uint64_t n = next->ops == &tel_pipe_limit || next->ops == &tel_pipe_offset
+                     ? tel_pipe_limit_count(next)
+                     : 0;
+    if (n == 0)
+        return false;
+    if (next->ops == &tel_pipe_offset)
+        return !s->offset && (s->offset = n) > 0;
+    s->limit = n;
+    s->has_limit = true;
+    return true;
+}
+
 bool tel_query_time_limit(const struct tel_query *query, uint64_t *ret_count, bool *ret_newest)
 {
     for (size_t i = 0; i < query->pipe_count; i++) {
@@ -548,39 +572,26 @@ bool tel_query_time_limit(const struct tel_query *query, uint64_t *ret_count, bo
         const struct sort_pipe *s = (const struct sort_pipe *)pipe;
         if (pipe->ops == &tel_pipe_fields)
             continue;
-        if (pipe->ops != &tel_pipe_sort && pipe->ops != &tel_pipe_first && pipe->ops != &tel_pipe_last)
+        if (pipe->ops != &tel_pipe_sort && pipe->ops != &tel_pipe_first &&
+            pipe->ops != &tel_pipe_last)
             return false;
-        if (s->by_count != 1 || s->partition_count || !tel_span_eq_cstr(s->by[0].name, TEL_FIELD_TIME))
+        if (s->by_count != 1 || s->partition_count ||
+            !tel_span_eq_cstr(s->by[0].name, TEL_FIELD_TIME))
             return false;
         bool desc = s->desc != s->by[0].desc;
         *ret_newest = desc != (pipe->ops == &tel_pipe_last);
-        uint64_t offset = s->offset;
-        if (!s->has_limit) { /* sort ... | offset N | limit N */
-            uint64_t limit;
-            for (i++; i < query->pipe_count && query->pipes[i]->ops == &tel_pipe_offset; i++)
-                offset += tel_pipe_limit_count(query->pipes[i]);
-            if (i >= query->pipe_count || query->pipes[i]->ops != &tel_pipe_limit)
-                return false;
-            limit = tel_pipe_limit_count(query->pipes[i]);
-            *ret_count = limit + offset;
-            return limit + offset >= offset;
-        }
-        *ret_count = s->limit + offset;
-        return s->limit + offset >= offset;
+        *ret_count = s->limit + s->offset;
+        return s->has_limit && s->limit + s->offset >= s->offset;
     }
     return false;
 }
 
 #define SORT_OPS(pipe_name, parse_fn)                                                              \
-    {.name = pipe_name,                                                                            \
-     .parse = parse_fn,                                                                            \
-     .print = print,                                                                               \
-     .needed = needed,                                                                             \
-     .state_size = sizeof(struct sort_state),                                                      \
-     .open = sort_open,                                                                              \
-     .push = push,                                                                                 \
-     .finish = finish,                                                                             \
-     .close = sort_close}
+    {                                                                                              \
+        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .state_size = sizeof(struct sort_state), .open = sort_open, .push = push,                  \
+        .finish = finish, .close = sort_close                                                      \
+    }
 
 const struct tel_pipe_ops tel_pipe_sort = SORT_OPS("sort", parse_sort);
 const struct tel_pipe_ops tel_pipe_first = SORT_OPS("first", parse_ends);

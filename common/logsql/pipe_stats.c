@@ -1,6 +1,6 @@
 /*
- * stats by (a, b:step) f() if (cond) x, g() y: one group per distinct tuple of the `by` values, each
- * with the states of all functions in one piece:
+ * stats by (a, b:step) f() if (cond) x, g() y: one group per distinct tuple of the `by` values,
+ * each with the states of all functions in one piece:
  *
  *     group: [ hash | key bytes ][ state of f | state of g | ... ]
  *
@@ -37,7 +37,8 @@ struct stats_pipe {
     size_t states_size;
 };
 
-/* ---- the table of functions ----------------------------------------------------------------------- */
+/* ---- the table of functions
+ * ----------------------------------------------------------------------- */
 
 static const struct tel_stats_ops *const functions[] = {
 #define TEL_STATS(symbol, name) &tel_stats_##symbol,
@@ -58,7 +59,8 @@ const struct tel_stats_ops *tel_stats_find(struct tel_span name)
     return NULL;
 }
 
-/* ---- parsing and printing -------------------------------------------------------------------------- */
+/* ---- parsing and printing
+ * -------------------------------------------------------------------------- */
 
 static tel_code parse_bucket(struct tel_parser *p, struct stats_by *by)
 {
@@ -66,7 +68,8 @@ static tel_code parse_bucket(struct tel_parser *p, struct stats_by *by)
     size_t at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_compound(p, "a bucket's step", &text));
     if (!tel_bucket_set_step(&by->bucket, text))
-        return tel_parse_fail(p, at, "expected a bucket's step such as 1m, day, 10KB or /24, found %.*s",
+        return tel_parse_fail(p, at,
+                              "expected a bucket's step such as 1m, day, 10KB or /24, found %.*s",
                               (int)TEL_MIN(text.len, 60), text.ptr);
     if (!tel_parse_accept(p, "offset"))
         return TEL_OK;
@@ -254,7 +257,8 @@ static tel_code filters(struct tel_pipe *pipe, tel_filter_visitor visit, void *c
     return TEL_OK;
 }
 
-/* ---- groups ----------------------------------------------------------------------------------------- */
+/* ---- groups
+ * ----------------------------------------------------------------------------------------- */
 
 struct stats_group {
     uint64_t hash;
@@ -426,7 +430,8 @@ static tel_code group_rows(struct tel_stage *stage, const struct tel_block *bloc
     return rc;
 }
 
-/* ---- updating ------------------------------------------------------------------------------------------ */
+/* ---- updating
+ * ------------------------------------------------------------------------------------------ */
 
 static void resolve_columns(struct tel_stage *stage, const struct tel_stats_func *f,
                             const struct tel_block *block, struct tel_stats_batch *b,
@@ -468,9 +473,9 @@ static void resolve_columns(struct tel_stage *stage, const struct tel_stats_func
 }
 
 /* States grow outside the arena; what they hold in all is charged as it grows. */
-static tel_code charge_held(struct tel_stage *stage, const struct tel_stats_func *f, char *const *groups,
-                            char *single, size_t rows, bool before, size_t *held,
-                            struct tel_error *err)
+static tel_code charge_held(struct tel_stage *stage, const struct tel_stats_func *f,
+                            char *const *groups, char *single, size_t rows, bool before,
+                            size_t *held, struct tel_error *err)
 {
     if (!f->ops->held)
         return TEL_OK;
@@ -561,7 +566,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     return rc;
 }
 
-/* ---- results ---------------------------------------------------------------------------------------------- */
+/* ---- results
+ * ---------------------------------------------------------------------------------------------- */
 
 #define EMIT_ROWS 1024
 

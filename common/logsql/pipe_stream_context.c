@@ -2,8 +2,8 @@
  * stream_context before N after M [time_window d]: each row that came, with its neighbours in its
  * stream. Chunks that do not touch are separated by a row whose _msg is "---".
  *
- * The neighbours come from another query per stream, over the times of its rows and the window around
- * them; of what that gives, only the rows next to a match are kept.
+ * The neighbours come from another query per stream, over the times of its rows and the window
+ * around them; of what that gives, only the rows next to a match are kept.
  */
 #include "common/base/clock.h"
 #include "common/base/map.h"
@@ -78,14 +78,16 @@ static tel_code context_open(struct tel_stage *stage, struct tel_error *err)
     if (!stage->exec->run)
         return tel_error_set(err, TEL_ERR_UNSUPPORTED, "stream_context cannot read streams here");
     if (stage->query->pipe_count == 0 || stage->query->pipes[0] != stage->pipe)
-        return tel_error_set(err, TEL_ERR_INVALID, "stream_context must be the first pipe of a query");
+        return tel_error_set(err, TEL_ERR_INVALID,
+                             "stream_context must be the first pipe of a query");
     return TEL_OK;
 }
 
 static tel_code push(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)
 {
     struct context_state *st = stage->state;
-    const struct tel_span *ids = tel_block_values(block, TEL_SPAN(TEL_FIELD_STREAM_ID), &stage->scratch);
+    const struct tel_span *ids =
+        tel_block_values(block, TEL_SPAN(TEL_FIELD_STREAM_ID), &stage->scratch);
     tel_code rc = TEL_OK;
     for (size_t r = 0; ids && block->keys && r < block->rows && rc == TEL_OK; r++) {
         bool is_new;
@@ -102,7 +104,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     return rc;
 }
 
-/* ---- one stream --------------------------------------------------------------------------------------- */
+/* ---- one stream
+ * --------------------------------------------------------------------------------------- */
 
 static tel_code keep_block(void *ctx, const struct tel_block *block, struct tel_error *err)
 {
@@ -123,7 +126,8 @@ static tel_code keep_block(void *ctx, const struct tel_block *block, struct tel_
 
 static int by_key(const void *a, const void *b)
 {
-    return tel_row_key_cmp(&(*(struct tel_row *const *)a)->key, &(*(struct tel_row *const *)b)->key);
+    return tel_row_key_cmp(&(*(struct tel_row *const *)a)->key,
+                           &(*(struct tel_row *const *)b)->key);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -150,7 +154,8 @@ static tel_code read_stream(struct tel_stage *stage, const struct context_stream
     /* `to` has all its digits, or is a whole second, of which nothing behind it may count. */
     tel_buf_printf(&text, " _time:>=%s (_time:<%s or _time:%s)", from_text, to_text, to_text);
     struct tel_query *query;
-    tel_code rc = tel_query_parse(tel_buf_span(&text), stage->query->now_ns, NULL, &arena, &query, err);
+    tel_code rc =
+        tel_query_parse(tel_buf_span(&text), stage->query->now_ns, NULL, &arena, &query, err);
     if (rc == TEL_OK) {
         rc = stage->exec->run(stage->exec->run_ctx, query, keep_block, stage, err);
         tel_query_done(query);

@@ -17,7 +17,7 @@ struct top_pipe {
     struct tel_pipe base;
     struct tel_span *by;
     size_t by_count;
-    uint64_t limit; /* top: rows; uniq: 0 is none */
+    uint64_t limit;             /* top: rows; uniq: 0 is none */
     struct tel_span hits, rank; /* names of the results; empty: not wanted */
 };
 
@@ -28,10 +28,12 @@ struct top_state {
     struct tel_buf key;
 };
 
-/* ---- parsing ------------------------------------------------------------------------------------------ */
+/* ---- parsing
+ * ------------------------------------------------------------------------------------------ */
 
 /* A result must not be called as a field that is grouped by. */
-static struct tel_span unique_name(struct tel_parser *p, const struct top_pipe *t, struct tel_span name)
+static struct tel_span unique_name(struct tel_parser *p, const struct top_pipe *t,
+                                   struct tel_span name)
 {
     for (size_t i = 0; i < t->by_count; i++)
         if (tel_span_eq(t->by[i], name))
@@ -161,10 +163,11 @@ bool tel_pipe_uniq_single(const struct tel_pipe *pipe, struct tel_span *ret)
     return true;
 }
 
-/* ---- counting ----------------------------------------------------------------------------------------- */
+/* ---- counting
+ * ----------------------------------------------------------------------------------------- */
 
-static tel_code count(struct tel_stage *stage, struct tel_span key, uint64_t hits, size_t *ret_index,
-                      struct tel_error *err)
+static tel_code count(struct tel_stage *stage, struct tel_span key, uint64_t hits,
+                      size_t *ret_index, struct tel_error *err)
 {
     struct top_state *st = stage->state;
     bool is_new;
@@ -205,7 +208,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
 {
     const struct top_pipe *t = (const struct top_pipe *)stage->pipe;
     struct top_state *st = stage->state;
-    const struct tel_span **by = TEL_ARENA_ARRAY(&stage->scratch, const struct tel_span *, t->by_count);
+    const struct tel_span **by =
+        TEL_ARENA_ARRAY(&stage->scratch, const struct tel_span *, t->by_count);
     const struct tel_column *hits = NULL;
     for (size_t i = 0; i < t->by_count; i++)
         by[i] = tel_block_values(block, t->by[i], &stage->scratch);
@@ -236,7 +240,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     return rc;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------ */
+/* ---- results
+ * ------------------------------------------------------------------------------------------ */
 
 static struct tel_span part(const struct top_pipe *t, struct tel_span key, size_t index)
 {
@@ -276,8 +281,8 @@ static int by_hits(const void *a, const void *b, void *ctx)
 
 #define EMIT_ROWS 1024
 
-static tel_code emit(struct tel_stage *stage, const size_t *order, size_t from, size_t to, bool full,
-                     struct tel_error *err)
+static tel_code emit(struct tel_stage *stage, const size_t *order, size_t from, size_t to,
+                     bool full, struct tel_error *err)
 {
     const struct top_pipe *t = (const struct top_pipe *)stage->pipe;
     const struct top_state *st = stage->state;
@@ -294,9 +299,10 @@ static tel_code emit(struct tel_stage *stage, const size_t *order, size_t from, 
     if (t->hits.len || stage->exporting) {
         struct tel_span *values = TEL_ARENA_ARRAY(arena, struct tel_span, rows);
         for (size_t r = 0; r < rows; r++)
-            values[r] = tel_arena_printf(arena, "%llu",
-                                         full ? 0ull : (unsigned long long)st->hits.items[order[from + r]]);
-        columns[n++] = (struct tel_column){stage->exporting ? TEL_SPAN(HITS_COLUMN) : t->hits, values};
+            values[r] = tel_arena_printf(
+                arena, "%llu", full ? 0ull : (unsigned long long)st->hits.items[order[from + r]]);
+        columns[n++] =
+            (struct tel_column){stage->exporting ? TEL_SPAN(HITS_COLUMN) : t->hits, values};
     }
     if (t->rank.len && !stage->exporting) {
         struct tel_span *values = TEL_ARENA_ARRAY(arena, struct tel_span, rows);
@@ -348,14 +354,10 @@ static void top_close(struct tel_stage *stage)
 }
 
 #define TOP_OPS(pipe_name, parse_fn)                                                               \
-    {.name = pipe_name,                                                                            \
-     .parse = parse_fn,                                                                            \
-     .print = print,                                                                               \
-     .needed = needed,                                                                             \
-     .state_size = sizeof(struct top_state),                                                       \
-     .push = push,                                                                                 \
-     .finish = finish,                                                                             \
-     .close = top_close}
+    {                                                                                              \
+        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .state_size = sizeof(struct top_state), .push = push, .finish = finish, .close = top_close \
+    }
 
 const struct tel_pipe_ops tel_pipe_top = TOP_OPS("top", parse_top);
 const struct tel_pipe_ops tel_pipe_uniq = TOP_OPS("uniq", parse_uniq);

@@ -136,12 +136,10 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
 }
 
 #define UNPACK_OPS(pipe_name, parse_fn)                                                            \
-    {.name = pipe_name,                                                                            \
-     .parse = parse_fn,                                                                            \
-     .print = print,                                                                               \
-     .needed = needed,                                                                             \
-     .filters = filters,                                                                           \
-     .push = push}
+    {                                                                                              \
+        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .filters = filters, .push = push                                                           \
+    }
 
 const struct tel_pipe_ops tel_pipe_unpack_json = UNPACK_OPS("unpack_json", parse);
 const struct tel_pipe_ops tel_pipe_unpack_logfmt = UNPACK_OPS("unpack_logfmt", parse);

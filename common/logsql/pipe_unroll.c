@@ -140,7 +140,8 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
             u.source[u.len] = r;
             for (size_t i = 0; i < pipe->count; i++) {
                 if (meets)
-                    u.cells[i][u.len] = k < items[i].len ? items[i].items[k].value : (struct tel_span){"", 0};
+                    u.cells[i][u.len] =
+                        k < items[i].len ? items[i].items[k].value : (struct tel_span){"", 0};
                 else
                     u.cells[i][u.len] = columns[i] ? columns[i][r] : (struct tel_span){"", 0};
             }

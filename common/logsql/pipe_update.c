@@ -22,7 +22,8 @@ struct update_pipe {
     bool flag; /* prettify, drop_duplicates */
 };
 
-/* ---- parsing ---------------------------------------------------------------------------------------- */
+/* ---- parsing
+ * ---------------------------------------------------------------------------------------- */
 
 static tel_code parse_replace(struct tel_parser *p, bool regexp, struct tel_pipe **ret)
 {
@@ -33,8 +34,8 @@ static tel_code parse_replace(struct tel_parser *p, bool regexp, struct tel_pipe
     at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_args(p, &u->args, &count));
     if (count != 2)
-        return tel_parse_fail(p, at, "expected two arguments, what to replace and by what, found %zu",
-                              count);
+        return tel_parse_fail(
+            p, at, "expected two arguments, what to replace and by what, found %zu", count);
     if (regexp)
         TEL_TRY(tel_parse_regex(p, u->args[0], false, at, &u->regex));
     if (tel_parse_accept(p, "at"))
@@ -111,7 +112,8 @@ static tel_code parse_words(struct tel_parser *p, struct tel_pipe **ret)
     return TEL_OK;
 }
 
-/* ---- printing --------------------------------------------------------------------------------------- */
+/* ---- printing
+ * --------------------------------------------------------------------------------------- */
 
 static void print_at(struct tel_buf *out, const struct update_pipe *u)
 {
@@ -187,7 +189,8 @@ static tel_code filters(struct tel_pipe *pipe, tel_filter_visitor visit, void *c
     return u->condition ? visit(ctx, &u->condition, err) : TEL_OK;
 }
 
-/* ---- replacing -------------------------------------------------------------------------------------- */
+/* ---- replacing
+ * -------------------------------------------------------------------------------------- */
 
 static tel_code do_replace(void *ctx, struct tel_span v, struct tel_buf *out, struct tel_error *err)
 {
@@ -273,7 +276,8 @@ static tel_code do_replace_regexp(void *ctx, struct tel_span v, struct tel_buf *
     return TEL_OK;
 }
 
-/* ---- collapse_nums ---------------------------------------------------------------------------------- */
+/* ---- collapse_nums
+ * ---------------------------------------------------------------------------------- */
 
 static bool is_hex(char c)
 {
@@ -313,7 +317,8 @@ static void collapse(struct tel_span v, struct tel_buf *out)
         while (end < v.len && (is_digit(v.ptr[end]) || is_hex(v.ptr[end])))
             hex |= is_hex(v.ptr[end++]);
         bool number = end == v.len || !is_token(v.ptr[end]) || one_of(v.ptr[end], "_TZsmhun");
-        /* Hexadecimal numbers have four digits and more, and an even number: "be" and "abc" do not. */
+        /* Hexadecimal numbers have four digits and more, and an even number: "be" and "abc" do not.
+         */
         if (hex && (end - i < 4 || (end - i) % 2))
             number = false;
         if (number)
@@ -332,14 +337,18 @@ static size_t skip_none(struct tel_span rest)
 
 static size_t skip_fraction(struct tel_span rest)
 {
-    return tel_span_starts(rest, TEL_SPAN(".<N>")) || tel_span_starts(rest, TEL_SPAN(",<N>")) ? 4 : 0;
+    return tel_span_starts(rest, TEL_SPAN(".<N>")) || tel_span_starts(rest, TEL_SPAN(",<N>")) ? 4
+                                                                                              : 0;
 }
 
 static size_t skip_zone(struct tel_span rest)
 {
     if (tel_span_starts(rest, TEL_SPAN("Z")))
         return 1;
-    return tel_span_starts(rest, TEL_SPAN("-<N>:<N>")) || tel_span_starts(rest, TEL_SPAN("+<N>:<N>")) ? 8 : 0;
+    return tel_span_starts(rest, TEL_SPAN("-<N>:<N>")) ||
+                   tel_span_starts(rest, TEL_SPAN("+<N>:<N>"))
+               ? 8
+               : 0;
 }
 
 static void prettify(struct tel_buf *text)
@@ -378,7 +387,8 @@ void tel_collapse_nums(struct tel_span text, struct tel_buf *out)
     prettify(out);
 }
 
-static tel_code do_collapse(void *ctx, struct tel_span v, struct tel_buf *out, struct tel_error *err)
+static tel_code do_collapse(void *ctx, struct tel_span v, struct tel_buf *out,
+                            struct tel_error *err)
 {
     (void)err;
     collapse(v, out);
@@ -387,7 +397,8 @@ static tel_code do_collapse(void *ctx, struct tel_span v, struct tel_buf *out, s
     return TEL_OK;
 }
 
-/* ---- the others ------------------------------------------------------------------------------------- */
+/* ---- the others
+ * ------------------------------------------------------------------------------------- */
 
 /* Drops ESC [ parameters letter (ECMA-48's control sequences). */
 static tel_code do_decolorize(void *ctx, struct tel_span v, struct tel_buf *out,
@@ -488,14 +499,13 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
 }
 
 #define UPDATE_OPS(pipe_name, parse_fn, print_fn)                                                  \
-    {.name = pipe_name,                                                                            \
-     .parse = parse_fn,                                                                            \
-     .print = print_fn,                                                                            \
-     .needed = needed,                                                                             \
-     .filters = filters,                                                                           \
-     .push = push}
+    {                                                                                              \
+        .name = pipe_name, .parse = parse_fn, .print = print_fn, .needed = needed,                 \
+        .filters = filters, .push = push                                                           \
+    }
 
-const struct tel_pipe_ops tel_pipe_replace = UPDATE_OPS("replace", parse_replace_text, print_replace);
+const struct tel_pipe_ops tel_pipe_replace =
+    UPDATE_OPS("replace", parse_replace_text, print_replace);
 const struct tel_pipe_ops tel_pipe_replace_regexp =
     UPDATE_OPS("replace_regexp", parse_replace_regexp, print_replace);
 const struct tel_pipe_ops tel_pipe_collapse_nums =

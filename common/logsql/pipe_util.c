@@ -19,7 +19,8 @@ tel_code tel_pipe_matching(struct tel_stage *stage, const struct tel_filter *fil
     return tel_filter_eval(filter, &view.source, bitmap, err);
 }
 
-/* ---- changing columns ---------------------------------------------------------------------------- */
+/* ---- changing columns
+ * ---------------------------------------------------------------------------- */
 
 void tel_block_edit_init(struct tel_block_edit *edit, const struct tel_block *block,
                          struct tel_arena *arena)
@@ -131,7 +132,8 @@ void tel_update_needed(struct tel_fields *fields, const struct tel_filter *condi
     tel_fields_add(fields, from);
 }
 
-/* ---- keeping rows -------------------------------------------------------------------------------- */
+/* ---- keeping rows
+ * -------------------------------------------------------------------------------- */
 
 void tel_rowset_done(struct tel_rowset *set)
 {
@@ -151,7 +153,8 @@ static bool same_schema(const struct tel_row_schema *schema, const struct tel_bl
     return true;
 }
 
-const struct tel_row_schema *tel_rowset_schema(struct tel_rowset *set, const struct tel_block *block)
+const struct tel_row_schema *tel_rowset_schema(struct tel_rowset *set,
+                                               const struct tel_block *block)
 {
     struct tel_row_schema **at = &set->schemas;
     for (; *at; at = &(*at)->next) {

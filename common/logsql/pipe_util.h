@@ -1,6 +1,6 @@
 /*
- * What several pipes do: rows that match a condition, replacing and adding columns, building columns
- * value by value, keeping rows.
+ * What several pipes do: rows that match a condition, replacing and adding columns, building
+ * columns value by value, keeping rows.
  */
 #ifndef TEL_LOGSQL_PIPE_UTIL_H
 #define TEL_LOGSQL_PIPE_UTIL_H
@@ -38,8 +38,8 @@ struct tel_span *tel_block_edit_values(struct tel_block_edit *edit, struct tel_s
 /* Text made piece by piece in an arena: begin, write into the buffer, end gives the span. */
 struct tel_span tel_text_take(struct tel_arena *arena, struct tel_buf *buf);
 
-/* to[row] = fn(from[row]) for the rows that meet the condition (NULL: all); others keep what `to` had.
- * fn writes to out, which is empty. Equal spans in a row are done once. */
+/* to[row] = fn(from[row]) for the rows that meet the condition (NULL: all); others keep what `to`
+ * had. fn writes to out, which is empty. Equal spans in a row are done once. */
 typedef tel_code (*tel_update_fn)(void *ctx, struct tel_span value, struct tel_buf *out,
                                   struct tel_error *err);
 TEL_MUST_USE tel_code tel_pipe_update(struct tel_stage *stage, const struct tel_block *block,
@@ -74,7 +74,8 @@ struct tel_rowset {
 };
 
 void tel_rowset_done(struct tel_rowset *set);
-const struct tel_row_schema *tel_rowset_schema(struct tel_rowset *set, const struct tel_block *block);
+const struct tel_row_schema *tel_rowset_schema(struct tel_rowset *set,
+                                               const struct tel_block *block);
 /* Copies a row of a block into arena; *ret_bytes is what it costs. */
 void tel_row_copy(struct tel_row *row, const struct tel_row_schema *schema,
                   const struct tel_block *block, size_t index, struct tel_arena *arena,

@@ -11,6 +11,9 @@
 
 /* N of limit and offset. */
 uint64_t tel_pipe_limit_count(const struct tel_pipe *pipe);
+/* `sort | offset N | limit M` is one sort that keeps few rows: takes the next pipe's number into a
+ * sort. False if it cannot; the next pipe is not needed if it can. */
+bool tel_pipe_sort_take(struct tel_pipe *sort, const struct tel_pipe *next);
 /* The one field that a pipe of that kind leaves (tel_pipe_single_field). */
 bool tel_pipe_fields_single(const struct tel_pipe *pipe, struct tel_span *ret);
 /* The query inside join and union; NULL for other pipes. */

@@ -10,9 +10,10 @@
 
 bool tel_print_is_reserved(struct tel_span word)
 {
-    static const char *const words[] = {"and", "or",  "not", "offset", "options", "now",    "if",
-                                        "by",  "as",  "from", "at",    "with",    "limit",  "desc",
-                                        "asc", "rank", "hits", "partition", "not_in", "fields"};
+    static const char *const words[] = {"and",  "or",   "not",       "offset", "options",
+                                        "now",  "if",   "by",        "as",     "from",
+                                        "at",   "with", "limit",     "desc",   "asc",
+                                        "rank", "hits", "partition", "not_in", "fields"};
     char lower[32];
     if (word.len >= sizeof lower)
         return false;

@@ -24,7 +24,8 @@ struct tel_regex {
     struct tel_span names[TEL_REGEX_GROUPS_MAX];
 };
 
-/* ---- scratch memory of a thread --------------------------------------------------------------- */
+/* ---- scratch memory of a thread ---------------------------------------------------------------
+ */
 
 struct scratch {
     pcre2_match_data *data;
@@ -70,7 +71,8 @@ static struct scratch *scratch_get(void)
     return s;
 }
 
-/* ---- the literal that a match must hold ------------------------------------------------------- */
+/* ---- the literal that a match must hold -------------------------------------------------------
+ */
 
 static bool is_special(char c)
 {
@@ -124,7 +126,8 @@ static void find_literal(struct tel_regex *re, struct tel_span p)
         char c = p.ptr[i];
         size_t next = i + 1;
         bool plain = !is_special(c);
-        if (c == '\\' && i + 1 < p.len && (is_special(p.ptr[i + 1]) || strchr("/-\"' :=,;&%#@!<>_~`", p.ptr[i + 1])) &&
+        if (c == '\\' && i + 1 < p.len &&
+            (is_special(p.ptr[i + 1]) || strchr("/-\"' :=,;&%#@!<>_~`", p.ptr[i + 1])) &&
             p.ptr[i + 1]) {
             plain = true;
             c = p.ptr[i + 1];
@@ -175,7 +178,8 @@ static void find_literal(struct tel_regex *re, struct tel_span p)
     re->is_literal = whole && !re->anchored;
 }
 
-/* ---- compiling and matching ------------------------------------------------------------------- */
+/* ---- compiling and matching -------------------------------------------------------------------
+ */
 
 static void find_groups(struct tel_regex *re)
 {
@@ -202,8 +206,8 @@ tel_code tel_regex_new(struct tel_span pattern, bool anchored, struct tel_regex 
         return tel_error_set(err, TEL_ERR_LIMIT,
                              "a regular expression of %zu bytes, at most %u are taken", pattern.len,
                              PATTERN_BYTES_MAX);
-    uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
-                       PCRE2_NEVER_BACKSLASH_C;
+    uint32_t options =
+        PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
     if (anchored)
         options |= PCRE2_ANCHORED | PCRE2_ENDANCHORED;
     int code;
@@ -252,8 +256,8 @@ static tel_code run_error(int rc, struct tel_error *err)
 {
     char text[128];
     pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof text);
-    return tel_error_set(err, TEL_ERR_LIMIT, "a regular expression needs too many steps on one value (%s)",
-                         text);
+    return tel_error_set(err, TEL_ERR_LIMIT,
+                         "a regular expression needs too many steps on one value (%s)", text);
 }
 
 tel_code tel_regex_match(const struct tel_regex *re, struct tel_span text, bool *ret,

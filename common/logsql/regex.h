@@ -27,8 +27,8 @@ void tel_regex_free(struct tel_regex *re);
 TEL_MUST_USE tel_code tel_regex_match(const struct tel_regex *re, struct tel_span text, bool *ret,
                                       struct tel_error *err);
 
-/* The first match at or behind `from`: ret_spans[0] is the match, [1..] its groups (ptr NULL where a
- * group took no part), of which there are *ret_count, 0 when nothing matches. */
+/* The first match at or behind `from`: ret_spans[0] is the match, [1..] its groups (ptr NULL where
+ * a group took no part), of which there are *ret_count, 0 when nothing matches. */
 TEL_MUST_USE tel_code tel_regex_exec(const struct tel_regex *re, struct tel_span text, size_t from,
                                      struct tel_span ret_spans[TEL_REGEX_GROUPS_MAX],
                                      size_t *ret_count, struct tel_error *err);

@@ -14,7 +14,8 @@
 #define K1 1.2
 #define B  0.75
 
-/* ---- what is scored ---------------------------------------------------------------------------------- */
+/* ---- what is scored
+ * ---------------------------------------------------------------------------------- */
 
 static void add_term(struct tel_score *s, struct tel_span field, struct tel_span word)
 {
@@ -48,7 +49,8 @@ static void collect_terms(struct tel_score *s, const struct tel_filter *f)
         return;
     if (f->op == TEL_FILTER_PHRASE)
         add_words(s, f->field, f->text);
-    if (f->op == TEL_FILTER_SEQUENCE || f->op == TEL_FILTER_CONTAINS_ALL || f->op == TEL_FILTER_CONTAINS_ANY)
+    if (f->op == TEL_FILTER_SEQUENCE || f->op == TEL_FILTER_CONTAINS_ALL ||
+        f->op == TEL_FILTER_CONTAINS_ANY)
         for (size_t i = 0; i < f->value_count; i++)
             add_words(s, f->field, f->values[i]);
 }
@@ -71,7 +73,8 @@ struct tel_score *tel_score_new(const struct tel_query *query, struct tel_arena 
     return s;
 }
 
-/* ---- the numbers ------------------------------------------------------------------------------------- */
+/* ---- the numbers
+ * ------------------------------------------------------------------------------------- */
 
 void tel_score_print(const struct tel_score *s, struct tel_buf *out)
 {
@@ -191,7 +194,8 @@ tel_code tel_score_gather(struct tel_query *q, struct tel_exec *exec, struct tel
     return rc;
 }
 
-/* ---- scores ------------------------------------------------------------------------------------------- */
+/* ---- scores
+ * ------------------------------------------------------------------------------------------- */
 
 static double field_score(const struct tel_score *s, size_t field, const double *idf,
                           struct tel_span value)

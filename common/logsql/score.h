@@ -1,16 +1,16 @@
 /*
- * Relevance: the column _score of queries whose pipes name it, as in `disk failure | sort by (_score
- * desc)`. It is BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) over the
- * words that the filter asks for (not those behind `!`):
+ * Relevance: the column _score of queries whose pipes name it, as in `disk failure | sort by
+ * (_score desc)`. It is BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework",
+ * 2009) over the words that the filter asks for (not those behind `!`):
  *
  *     score = sum over words of   ln(1 + (N - df + 0.5) / (df + 0.5))
  *                               * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / average length))
  *
  * with k1 = 1.2 and b = 0.75. tf is how often the word stands in the event's field, length how many
  * words the field has; N counts the events that the query's times and streams select, df those of
- * them that hold the word, and the average is over the N. These numbers are gathered over all shards
- * first (tel_query_resolve), so that a score does not depend on where an event lies; they travel to
- * the shards with the query, as the option score_stats.
+ * them that hold the word, and the average is over the N. These numbers are gathered over all
+ * shards first (tel_query_resolve), so that a score does not depend on where an event lies; they
+ * travel to the shards with the query, as the option score_stats.
  */
 #ifndef TEL_LOGSQL_SCORE_H
 #define TEL_LOGSQL_SCORE_H
@@ -44,7 +44,7 @@ bool tel_score_parse(struct tel_score *score, struct tel_span text);
 TEL_MUST_USE tel_code tel_score_gather(struct tel_query *query, struct tel_exec *exec,
                                        struct tel_error *err);
 /* The scores of a block's rows, in arena. */
-const struct tel_span *tel_score_values(const struct tel_score *score, const struct tel_block *block,
-                                        struct tel_arena *arena);
+const struct tel_span *tel_score_values(const struct tel_score *score,
+                                        const struct tel_block *block, struct tel_arena *arena);
 
 #endif

@@ -18,9 +18,9 @@ struct tel_stats_func {
     const struct tel_stats_ops *ops;
     struct tel_span *fields; /* names and wildcards; none given is "*" */
     size_t field_count;
-    bool all_fields;   /* "*" is among them */
-    uint64_t limit;    /* limit N behind the arguments; 0: none */
-    double phi;        /* quantile */
+    bool all_fields; /* "*" is among them */
+    uint64_t limit;  /* limit N behind the arguments; 0: none */
+    double phi;      /* quantile */
     struct tel_span phi_text;
     struct tel_span source;       /* row_min, row_max: the field that is compared */
     struct tel_filter *condition; /* if (...); NULL: none */
@@ -36,8 +36,8 @@ struct tel_stats_batch {
     size_t rows;
     char *const *groups; /* per row: its group's states; NULL where the condition does not hold */
     char *single;        /* all rows go to this one group, without a condition; NULL otherwise */
-    /* The columns of the function's fields that the block has; a name without a wildcard is here even
-     * if no row has it. */
+    /* The columns of the function's fields that the block has; a name without a wildcard is here
+     * even if no row has it. */
     const struct tel_span *names;
     const struct tel_span *const *columns;
     size_t column_count;
@@ -67,14 +67,15 @@ struct tel_stats_ops {
     void (*save)(const struct tel_stats_func *f, const void *state, struct tel_buf *out);
     /* Merges what save wrote; false if it is no such thing. */
     bool (*merge)(const struct tel_stats_func *f, void *state, struct tel_span bytes);
-    void (*result)(const struct tel_stats_func *f, const void *state,
-                   const struct tel_stage *stage, struct tel_buf *out);
+    void (*result)(const struct tel_stats_func *f, const void *state, const struct tel_stage *stage,
+                   struct tel_buf *out);
     void (*drop)(void *state); /* frees what the state holds outside; NULL: nothing */
-    size_t (*held)(const void *state); /* bytes held outside the state, for the budget; NULL: none */
+    size_t (*held)(
+        const void *state); /* bytes held outside the state, for the budget; NULL: none */
 };
 
-/* What rates divide by: the bucket of _time, else the length of the query's time range; 0 when there
- * is none. */
+/* What rates divide by: the bucket of _time, else the length of the query's time range; 0 when
+ * there is none. */
 double tel_stats_rate_seconds(const struct tel_stage *stage);
 
 /* The i-th field that a stats pipe groups by; false if it has fewer, or is no stats pipe. */

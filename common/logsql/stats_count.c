@@ -86,7 +86,8 @@ const struct tel_stats_ops tel_stats_count_empty = {.name = "count_empty",
                                                     .merge = merge,
                                                     .result = result};
 
-/* ---- rate(): rows per second ------------------------------------------------------------------------- */
+/* ---- rate(): rows per second
+ * ------------------------------------------------------------------------- */
 
 static void result_rate(const struct tel_stats_func *f, const void *state,
                         const struct tel_stage *stage, struct tel_buf *out)

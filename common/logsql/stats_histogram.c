@@ -1,7 +1,7 @@
 /*
  * histogram(field): how many values fall into each of VictoriaMetrics' buckets: 18 per power of ten
- * from 1e-9 to 1e18, and one below and one above. A value on a border belongs to the bucket below it.
- * (https://pkg.go.dev/github.com/VictoriaMetrics/metrics#Histogram)
+ * from 1e-9 to 1e18, and one below and one above. A value on a border belongs to the bucket below
+ * it. (https://pkg.go.dev/github.com/VictoriaMetrics/metrics#Histogram)
  */
 #include <math.h>
 #include <stdio.h>
@@ -92,7 +92,8 @@ static void add_bucket(struct tel_buf *out, size_t start, const char *from, cons
 {
     if (out->len > start + 1)
         tel_buf_add_char(out, ',');
-    tel_buf_printf(out, "{\"vmrange\":\"%s...%s\",\"hits\":%llu}", from, to, (unsigned long long)hits);
+    tel_buf_printf(out, "{\"vmrange\":\"%s...%s\",\"hits\":%llu}", from, to,
+                   (unsigned long long)hits);
 }
 
 static void result(const struct tel_stats_func *f, const void *state, const struct tel_stage *stage,

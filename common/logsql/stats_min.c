@@ -1,5 +1,5 @@
-/* min and max of the values, numbers as numbers (order.h). An absent field is the empty value, which
- * is less than all others: min of rows without the field is empty, max passes over them. */
+/* min and max of the values, numbers as numbers (order.h). An absent field is the empty value,
+ * which is less than all others: min of rows without the field is empty, max passes over them. */
 #include <stdlib.h>
 
 #include "common/base/buf.h"
@@ -96,14 +96,10 @@ static size_t held(const void *state)
 }
 
 #define EXTREME_OPS(fn_name)                                                                       \
-    {.name = fn_name,                                                                              \
-     .state_size = sizeof(struct extreme),                                                         \
-     .update = update,                                                                             \
-     .save = save,                                                                                 \
-     .merge = merge,                                                                               \
-     .result = result,                                                                             \
-     .drop = drop,                                                                                 \
-     .held = held}
+    {                                                                                              \
+        .name = fn_name, .state_size = sizeof(struct extreme), .update = update, .save = save,     \
+        .merge = merge, .result = result, .drop = drop, .held = held                               \
+    }
 
 const struct tel_stats_ops tel_stats_min = EXTREME_OPS("min");
 const struct tel_stats_ops tel_stats_max = EXTREME_OPS("max");

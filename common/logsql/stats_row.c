@@ -1,5 +1,5 @@
-/* row_any, row_min, row_max: one row of the group as a JSON object: any, or the one with the least or
- * greatest value of a field. */
+/* row_any, row_min, row_max: one row of the group as a JSON object: any, or the one with the least
+ * or greatest value of a field. */
 #include <stdlib.h>
 
 #include "common/base/buf.h"
@@ -110,15 +110,11 @@ static size_t held(const void *state)
 }
 
 #define ROW_OPS(fn_name, parse_fn)                                                                 \
-    {.name = fn_name,                                                                              \
-     .state_size = sizeof(struct row_state),                                                       \
-     .parse = parse_fn,                                                                            \
-     .update = update,                                                                             \
-     .save = save,                                                                                 \
-     .merge = merge,                                                                               \
-     .result = result,                                                                             \
-     .drop = drop,                                                                                 \
-     .held = held}
+    {                                                                                              \
+        .name = fn_name, .state_size = sizeof(struct row_state), .parse = parse_fn,                \
+        .update = update, .save = save, .merge = merge, .result = result, .drop = drop,            \
+        .held = held                                                                               \
+    }
 
 const struct tel_stats_ops tel_stats_row_any = ROW_OPS("row_any", NULL);
 const struct tel_stats_ops tel_stats_row_min = ROW_OPS("row_min", parse_source);

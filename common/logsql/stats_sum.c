@@ -41,8 +41,8 @@ static tel_code update(const struct tel_stats_func *f, const struct tel_stats_ba
             struct sum_state *s = tel_stats_state(b, f, i);
             if (!s)
                 continue;
-            if (i == 0 || values[i].ptr != values[i - 1].ptr || values[i].len != values[i - 1].len ||
-                !tel_stats_state(b, f, i - 1))
+            if (i == 0 || values[i].ptr != values[i - 1].ptr ||
+                values[i].len != values[i - 1].len || !tel_stats_state(b, f, i - 1))
                 number = tel_number_parse(values[i], &v);
             if (number) {
                 add(s, v);
@@ -116,18 +116,17 @@ static void result_rate(const struct tel_stats_func *f, const void *state,
 }
 
 #define SUM_OPS(fn_name, result_fn)                                                                \
-    {.name = fn_name,                                                                              \
-     .state_size = sizeof(struct sum_state),                                                       \
-     .update = update,                                                                             \
-     .save = save,                                                                                 \
-     .merge = merge,                                                                               \
-     .result = result_fn}
+    {                                                                                              \
+        .name = fn_name, .state_size = sizeof(struct sum_state), .update = update, .save = save,   \
+        .merge = merge, .result = result_fn                                                        \
+    }
 
 const struct tel_stats_ops tel_stats_sum = SUM_OPS("sum", result_sum);
 const struct tel_stats_ops tel_stats_avg = SUM_OPS("avg", result_avg);
 const struct tel_stats_ops tel_stats_rate_sum = SUM_OPS("rate_sum", result_rate);
 
-/* ---- sum_len, and sum_words: our own, for _score ------------------------------------------------------------------------------------------ */
+/* ---- sum_len, and sum_words: our own, for _score
+ * ------------------------------------------------------------------------------------------ */
 
 static tel_code update_len(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                            struct tel_error *err)

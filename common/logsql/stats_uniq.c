@@ -1,7 +1,7 @@
 /*
- * count_uniq: distinct tuples of values, but for those that are all empty. count_uniq_hash: the same
- * by 64-bit hashes, in less memory. uniq_values: the distinct values of all fields, as a sorted JSON
- * array.
+ * count_uniq: distinct tuples of values, but for those that are all empty. count_uniq_hash: the
+ * same by 64-bit hashes, in less memory. uniq_values: the distinct values of all fields, as a
+ * sorted JSON array.
  */
 #include <stdlib.h>
 
@@ -34,7 +34,8 @@ static bool tuple(const struct tel_stats_batch *b, size_t row, struct tel_buf *b
     return any;
 }
 
-/* ---- sets of strings ----------------------------------------------------------------------------------- */
+/* ---- sets of strings
+ * ----------------------------------------------------------------------------------- */
 
 static tel_code update_tuples(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                               struct tel_error *err)
@@ -60,7 +61,8 @@ static tel_code update_values(const struct tel_stats_func *f, const struct tel_s
         void *last = NULL;
         for (size_t i = 0; i < b->rows; i++) {
             struct tel_strset *set = tel_stats_state(b, f, i);
-            bool same = i > 0 && set == last && v[i].ptr == v[i - 1].ptr && v[i].len == v[i - 1].len;
+            bool same =
+                i > 0 && set == last && v[i].ptr == v[i - 1].ptr && v[i].len == v[i - 1].len;
             last = set;
             if (set && !same && v[i].len && !is_full(f, set->len))
                 tel_strset_add(set, v[i]);
@@ -132,20 +134,19 @@ static void result_values(const struct tel_stats_func *f, const void *state,
 }
 
 #define SET_OPS(fn_name, update_fn, result_fn)                                                     \
-    {.name = fn_name,                                                                              \
-     .state_size = sizeof(struct tel_strset),                                                      \
-     .has_limit = true,                                                                            \
-     .update = update_fn,                                                                          \
-     .save = save_set,                                                                             \
-     .merge = merge_set,                                                                           \
-     .result = result_fn,                                                                          \
-     .drop = drop_set,                                                                             \
-     .held = held_set}
+    {                                                                                              \
+        .name = fn_name, .state_size = sizeof(struct tel_strset), .has_limit = true,               \
+        .update = update_fn, .save = save_set, .merge = merge_set, .result = result_fn,            \
+        .drop = drop_set, .held = held_set                                                         \
+    }
 
-const struct tel_stats_ops tel_stats_count_uniq = SET_OPS("count_uniq", update_tuples, result_count);
-const struct tel_stats_ops tel_stats_uniq_values = SET_OPS("uniq_values", update_values, result_values);
+const struct tel_stats_ops tel_stats_count_uniq =
+    SET_OPS("count_uniq", update_tuples, result_count);
+const struct tel_stats_ops tel_stats_uniq_values =
+    SET_OPS("uniq_values", update_values, result_values);
 
-/* ---- sets of hashes -------------------------------------------------------------------------------------- */
+/* ---- sets of hashes
+ * -------------------------------------------------------------------------------------- */
 
 struct hashes {
     uint64_t *slots; /* 0 is free */

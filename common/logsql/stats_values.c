@@ -131,23 +131,20 @@ static void result_rows(const struct tel_stats_func *f, const void *state,
     array(state, true, out);
 }
 
-#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn, held_fn)                                 \
-    {.name = fn_name,                                                                              \
-     .state_size = sizeof(struct kept),                                                            \
-     .has_limit = limits,                                                                          \
-     .parse = parse_fn,                                                                            \
-     .update = update_fn,                                                                          \
-     .save = save,                                                                                 \
-     .merge = merge,                                                                               \
-     .result = result_fn,                                                                          \
-     .drop = drop,                                                                                 \
-     .held = held_fn}
+#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn, held_fn)                         \
+    {                                                                                              \
+        .name = fn_name, .state_size = sizeof(struct kept), .has_limit = limits,                   \
+        .parse = parse_fn, .update = update_fn, .save = save, .merge = merge, .result = result_fn, \
+        .drop = drop, .held = held_fn                                                              \
+    }
 
-const struct tel_stats_ops tel_stats_values = KEPT_OPS("values", true, update, result_values, NULL, held);
+const struct tel_stats_ops tel_stats_values =
+    KEPT_OPS("values", true, update, result_values, NULL, held);
 const struct tel_stats_ops tel_stats_json_values =
     KEPT_OPS("json_values", true, update_rows, result_rows, NULL, held);
 
-/* ---- quantile and median ------------------------------------------------------------------------------ */
+/* ---- quantile and median
+ * ------------------------------------------------------------------------------ */
 
 static tel_code parse_quantile(struct tel_parser *p, struct tel_stats_func *f)
 {
@@ -155,7 +152,8 @@ static tel_code parse_quantile(struct tel_parser *p, struct tel_stats_func *f)
     size_t count, at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_fields_in_parens(p, &args, &count));
     if (count == 0 || !tel_number_decimal(args[0], &f->phi) || f->phi < 0 || f->phi > 1)
-        return tel_parse_fail(p, at, "expected a number between 0 and 1 as the first argument of quantile");
+        return tel_parse_fail(
+            p, at, "expected a number between 0 and 1 as the first argument of quantile");
     f->phi_text = args[0];
     f->fields = args + 1;
     f->field_count = count - 1;
@@ -178,7 +176,8 @@ static int by_nature(const void *a, const void *b)
     return tel_order_natural(*(const struct tel_span *)a, *(const struct tel_span *)b);
 }
 
-/* The k-th smallest of v[0..n), by Hoare's selection; sorts what is left when it does not converge. */
+/* The k-th smallest of v[0..n), by Hoare's selection; sorts what is left when it does not converge.
+ */
 static size_t select_number(struct ranked *v, size_t n, size_t k)
 {
     size_t lo = 0, hi = n;
@@ -217,8 +216,8 @@ static struct tel_span value_at(const struct kept *k, size_t offset)
     return s;
 }
 
-/* Empty values come first, then numbers, then other text: only the kind that holds the rank is looked
- * through. */
+/* Empty values come first, then numbers, then other text: only the kind that holds the rank is
+ * looked through. */
 static void result_quantile(const struct tel_stats_func *f, const void *state,
                             const struct tel_stage *stage, struct tel_buf *out)
 {

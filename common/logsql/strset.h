@@ -1,7 +1,7 @@
 /*
- * A set of byte strings that is small when it holds little: stats keep one per group. Strings lie one
- * behind the other in one piece of memory, each with its length in front; a table of offsets finds
- * them. All zero is the empty set.
+ * A set of byte strings that is small when it holds little: stats keep one per group. Strings lie
+ * one behind the other in one piece of memory, each with its length in front; a table of offsets
+ * finds them. All zero is the empty set.
  */
 #ifndef TEL_LOGSQL_STRSET_H
 #define TEL_LOGSQL_STRSET_H

@@ -39,7 +39,8 @@ static size_t find_any(struct tel_span s, const char *chars)
     return SIZE_MAX;
 }
 
-/* ---- CEF: version|vendor|product|version|class|name|severity|key=value ... ------------------------- */
+/* ---- CEF: version|vendor|product|version|class|name|severity|key=value ...
+ * ------------------------- */
 
 static size_t find_unescaped(struct tel_span s, char c)
 {
@@ -75,8 +76,9 @@ static bool cef_extension(struct reader *r, struct tel_span s)
         size_t eq = find_unescaped(s, '=');
         if (eq == SIZE_MAX)
             return false;
-        struct tel_span key = tel_arena_printf(r->arena, "cef.extension.%.*s",
-                                               TEL_SPAN_ARG(cef_unescape(r, tel_span_slice(s, 0, eq))));
+        struct tel_span key =
+            tel_arena_printf(r->arena, "cef.extension.%.*s",
+                             TEL_SPAN_ARG(cef_unescape(r, tel_span_slice(s, 0, eq))));
         s = tel_span_slice(s, eq + 1, s.len);
         size_t next = find_unescaped(s, '=');
         if (next == SIZE_MAX) {
@@ -95,9 +97,10 @@ static bool cef_extension(struct reader *r, struct tel_span s)
 
 static bool cef(struct reader *r, struct tel_span s)
 {
-    static const char *const names[] = {"cef.version",        "cef.device_vendor",
-                                        "cef.device_product", "cef.device_version",
-                                        "cef.device_event_class_id", "cef.name", "cef.severity"};
+    static const char *const names[] = {
+        "cef.version",        "cef.device_vendor",         "cef.device_product",
+        "cef.device_version", "cef.device_event_class_id", "cef.name",
+        "cef.severity"};
     size_t len = r->out->len;
     for (size_t i = 0; i < TEL_ARRAY_LEN(names); i++) {
         size_t bar = find_unescaped(s, '|');
@@ -124,7 +127,8 @@ static void message(struct reader *r, struct tel_span s)
     add(r, "message", s);
 }
 
-/* ---- RFC 5424 ---------------------------------------------------------------------------------------- */
+/* ---- RFC 5424
+ * ---------------------------------------------------------------------------------------- */
 
 /* [id a="b" c="d"] at the start of the rest. */
 static bool structured_element(struct reader *r)
@@ -186,7 +190,8 @@ static void rfc5424(struct reader *r)
     message(r, r->rest);
 }
 
-/* ---- RFC 3164 ---------------------------------------------------------------------------------------- */
+/* ---- RFC 3164
+ * ---------------------------------------------------------------------------------------- */
 
 /* "Jan _2 15:04:05", in the last 12 months before now (and a day). */
 static bool stamp(struct reader *r, struct tel_span s, int64_t *ret)
@@ -274,9 +279,9 @@ static void rfc3164(struct reader *r)
 static bool priority(struct reader *r)
 {
     static const char *const facilities[] = {
-        "kern",   "user",   "mail",   "daemon", "auth",    "syslog",       "lpr",    "news",
-        "uucp",   "cron",   "authpriv", "ftp",  "ntp",     "security",     "console", "solaris-cron",
-        "local0", "local1", "local2", "local3", "local4",  "local5",       "local6", "local7"};
+        "kern",   "user",   "mail",     "daemon", "auth",   "syslog",   "lpr",     "news",
+        "uucp",   "cron",   "authpriv", "ftp",    "ntp",    "security", "console", "solaris-cron",
+        "local0", "local1", "local2",   "local3", "local4", "local5",   "local6",  "local7"};
     static const char *const levels[] = {"emerg",   "alert",  "critical", "error",
                                          "warning", "notice", "info",     "debug"};
     const char *close = memchr(r->rest.ptr, '>', r->rest.len);

@@ -58,10 +58,10 @@ enum tel_filter_op {
 /* A matcher of a stream selector: label op value. */
 struct tel_label_match {
     struct tel_span label;
-    struct tel_span value;      /* of = and !=; the expression of =~ and !~ */
-    struct tel_span *values;    /* of in and not_in */
+    struct tel_span value;   /* of = and !=; the expression of =~ and !~ */
+    struct tel_span *values; /* of in and not_in */
     size_t value_count;
-    struct tel_regex *regex;    /* anchored; NULL for the others */
+    struct tel_regex *regex; /* anchored; NULL for the others */
     bool negative, is_list;
 };
 
@@ -81,7 +81,7 @@ struct tel_filter {
 
     /* leaves; `field` is what the filter looks at, "_msg" where none was named */
     struct tel_span field;
-    struct tel_span text;     /* the word, phrase, prefix, value, expression; other field of eq_field */
+    struct tel_span text; /* the word, phrase, prefix, value, expression; other field of eq_field */
     struct tel_phrase phrase; /* of `text`, in lower case for ICASE */
     struct tel_span repr;     /* ranges, times, types: the argument as it is printed */
     struct tel_regex *regex;
@@ -90,7 +90,8 @@ struct tel_filter {
     struct tel_span *values;
     struct tel_phrase *phrases; /* of CONTAINS_*, SEQUENCE */
     size_t value_count;
-    const uint32_t *value_index; /* IN: open addressing over values, 1-based; cap is a power of two */
+    const uint32_t
+        *value_index; /* IN: open addressing over values, 1-based; cap is a power of two */
     size_t value_index_cap;
     struct tel_query *subquery; /* not resolved yet: matches nothing */
     struct tel_span subquery_field;

@@ -34,7 +34,8 @@ struct tel_phrase {
 struct tel_phrase tel_phrase_make(struct tel_span text);
 /* Offset of the phrase in s at or behind `from`, or SIZE_MAX. prefix: what follows may continue its
  * last word. The empty phrase is found at `from`. */
-size_t tel_phrase_find(const struct tel_phrase *phrase, struct tel_span s, size_t from, bool prefix);
+size_t tel_phrase_find(const struct tel_phrase *phrase, struct tel_span s, size_t from,
+                       bool prefix);
 
 /* s in lower case (simple folding), replacing what was in out. */
 void tel_words_lower(struct tel_buf *out, struct tel_span s);

@@ -31,8 +31,9 @@ static double cpu_seconds(void)
 /* What a store hands out: columns with few values share their bytes, messages do not. */
 static void make_data(struct data *d)
 {
-    static const char *const verbs[] = {"Receiving", "Sending", "Deleting", "Verification succeeded for",
-                                        "error while writing", "Served"};
+    static const char *const verbs[] = {
+        "Receiving",           "Sending", "Deleting", "Verification succeeded for",
+        "error while writing", "Served"};
     struct tel_rand r;
     struct tel_span apps[8], hosts[1000];
     tel_rand_init(&r, 7);
@@ -44,29 +45,31 @@ static void make_data(struct data *d)
     for (size_t i = 0; i < 6; i++) {
         columns[i].name = tel_span_cstr(names[i]);
         if (i)
-            columns[i].values = cells[i - 1] = TEL_ARENA_ARRAY(&d->arena, struct tel_span, BLOCK_ROWS);
+            columns[i].values = cells[i - 1] =
+                TEL_ARENA_ARRAY(&d->arena, struct tel_span, BLOCK_ROWS);
     }
     for (size_t i = 0; i < 8; i++)
         apps[i] = tel_arena_printf(&d->arena, "app-%zu", i);
     for (size_t i = 0; i < 1000; i++)
         hosts[i] = tel_arena_printf(&d->arena, "host-%zu.example.org", i);
     for (size_t i = 0; i < BLOCK_ROWS; i++) {
-        keys[i] = (struct tel_row_key){.time_ns = INT64_C(1700000000000000000) + (int64_t)i * 1000000,
-                                       .offset = (int64_t)i};
+        keys[i] = (struct tel_row_key){
+            .time_ns = INT64_C(1700000000000000000) + (int64_t)i * 1000000, .offset = (int64_t)i};
         uint64_t n = tel_rand_u64(&r);
-        cells[0][i] = tel_arena_printf(&d->arena,
-                                       "%s block blk_%llu src: /10.%u.%u.%u:50010 dest: /10.250.7.%u:50010 "
-                                       "of size %llu in the directory /data/dfs/current/subdir%u",
-                                       verbs[n % 6], (unsigned long long)n, (unsigned)(n >> 8 & 255),
-                                       (unsigned)(n >> 16 & 255), (unsigned)(n >> 24 & 255),
-                                       (unsigned)(n >> 32 & 255), (unsigned long long)(n >> 40),
-                                       (unsigned)(n & 63));
+        cells[0][i] = tel_arena_printf(
+            &d->arena,
+            "%s block blk_%llu src: /10.%u.%u.%u:50010 dest: /10.250.7.%u:50010 "
+            "of size %llu in the directory /data/dfs/current/subdir%u",
+            verbs[n % 6], (unsigned long long)n, (unsigned)(n >> 8 & 255),
+            (unsigned)(n >> 16 & 255), (unsigned)(n >> 24 & 255), (unsigned)(n >> 32 & 255),
+            (unsigned long long)(n >> 40), (unsigned)(n & 63));
         cells[1][i] = apps[n % 8];
         cells[2][i] = hosts[n % 1000];
         cells[3][i] = tel_arena_printf(&d->arena, "%llu", (unsigned long long)(n >> 50));
         cells[4][i] = tel_arena_printf(&d->arena, "id-%llu", (unsigned long long)(n % 20000));
     }
-    d->block = (struct tel_block){.rows = BLOCK_ROWS, .keys = keys, .column_count = 6, .columns = columns};
+    d->block =
+        (struct tel_block){.rows = BLOCK_ROWS, .keys = keys, .column_count = 6, .columns = columns};
 }
 
 static tel_code count_rows(void *ctx, const struct tel_block *block, struct tel_error *err)

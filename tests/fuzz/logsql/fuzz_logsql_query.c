@@ -16,15 +16,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define ROW1                                                                                        \
-    "{\"_time\":\"2026-03-04T05:00:00Z\",\"_msg\":\"GET /a 200 ip=1.2.3.4 \\\"x y\\\"\",\"app\":\"web\","  \
-    "\"n\":\"1.5\",\"js\":\"{\\\"a\\\":{\\\"b\\\":[1]}}\",\"tags\":\"[1,\\\"b\\\"]\",\"_stream_id\":\"1\"}"
+#define ROW1                                                                                       \
+    "{\"_time\":\"2026-03-04T05:00:00Z\",\"_msg\":\"GET /a 200 ip=1.2.3.4 \\\"x "                  \
+    "y\\\"\",\"app\":\"web\","                                                                     \
+    "\"n\":\"1.5\",\"js\":\"{\\\"a\\\":{\\\"b\\\":[1]}}\",\"tags\":\"[1,\\\"b\\\"]\",\"_stream_"   \
+    "id\":\"1\"}"
 
 static const char *const rows[] = {
     ROW1,
-    "{\"_time\":\"2026-03-04T05:00:01Z\",\"_msg\":\"<13>1 - h a - - - hi\",\"n\":\"10KiB\",\"_stream_id\":\"2\"}",
+    "{\"_time\":\"2026-03-04T05:00:01Z\",\"_msg\":\"<13>1 - h a - - - "
+    "hi\",\"n\":\"10KiB\",\"_stream_id\":\"2\"}",
     "{\"_msg\":\"тест a=b c=\\\"d\",\"n\":\"\",\"dur\":\"5ms\",\"_stream\":\"{app=\\\"web\\\"}\"}",
-    "{\"app\":\"web\",\"n\":\"-7\",\"dur\":\"1h\",\"_time\":\"2026-03-05T00:00:00Z\",\"_stream_id\":\"1\"}",
+    "{\"app\":\"web\",\"n\":\"-7\",\"dur\":\"1h\",\"_time\":\"2026-03-05T00:00:00Z\",\"_stream_"
+    "id\":\"1\"}",
 };
 
 /* Prints a query that parses; NULL if it does not. */

@@ -1,5 +1,5 @@
-/* Any bytes as a log value: JSON, logfmt, syslog, patterns, streams' labels, words, numbers. The first
- * line is a pattern, the rest is the value. */
+/* Any bytes as a log value: JSON, logfmt, syslog, patterns, streams' labels, words, numbers. The
+ * first line is a pattern, the rest is the value. */
 #include <stdint.h>
 #include <stdlib.h>
 

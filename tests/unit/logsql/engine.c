@@ -37,8 +37,9 @@ void engine_add(struct engine *e, struct tel_span json)
         fprintf(stderr, "not a JSON object: %.*s\n", TEL_SPAN_ARG(json));
         abort();
     }
-    row->key = (struct tel_row_key){
-        .time_ns = (int64_t)e->count, .partition = (uint32_t)(e->count % 4), .offset = (int64_t)e->count};
+    row->key = (struct tel_row_key){.time_ns = (int64_t)e->count,
+                                    .partition = (uint32_t)(e->count % 4),
+                                    .offset = (int64_t)e->count};
     for (size_t i = 0; i < all.len; i++) {
         if (tel_span_eq_cstr(all.items[i].name, "_time"))
             TEL_CHECK(tel_time_parse(all.items[i].value, &row->key.time_ns));
@@ -48,7 +49,8 @@ void engine_add(struct engine *e, struct tel_span json)
     e->count++;
 }
 
-/* ---- rows as blocks ------------------------------------------------------------------------------------ */
+/* ---- rows as blocks
+ * ------------------------------------------------------------------------------------ */
 
 /* A block of rows, with fresh columns, as a store would make it. */
 static struct tel_block make_block(struct engine_row *const *rows, size_t count,
@@ -108,7 +110,8 @@ static tel_code feed(struct engine *e, const struct tel_query *q, struct tel_cha
     return rc;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------- */
+/* ---- running
+ * ------------------------------------------------------------------------------------------- */
 
 struct run {
     struct engine *e;

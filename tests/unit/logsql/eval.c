@@ -1,7 +1,7 @@
 /* Runs queries for random_queries.py: rows from a file of JSON lines, a query a line on stdin, an
- * answer a line on stdout: {"rows":[...]} or {"error":"..."}. Each query also runs in small blocks and
- * split over shards, and there as it is printed, as shards get it; if that gives other rows, that is
- * the error. */
+ * answer a line on stdout: {"rows":[...]} or {"error":"..."}. Each query also runs in small blocks
+ * and split over shards, and there as it is printed, as shards get it; if that gives other rows,
+ * that is the error. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +38,8 @@ static tel_code canonical(const struct engine *e, struct tel_span query, struct 
         tel_query_print(&again, q);
         tel_query_done(q);
         if (!tel_span_eq(tel_buf_span(&again), tel_buf_span(out)))
-            rc = tel_error_set(err, TEL_ERR_INTERNAL, "prints as %s and then as %s", tel_buf_cstr(out),
-                               tel_buf_cstr(&again));
+            rc = tel_error_set(err, TEL_ERR_INTERNAL, "prints as %s and then as %s",
+                               tel_buf_cstr(out), tel_buf_cstr(&again));
     }
     tel_buf_free(&again);
     tel_arena_free(&arena);
@@ -62,8 +62,9 @@ static void answer(struct engine *e, struct tel_span query, bool ordered)
         if (!ordered)
             engine_answer_sort(&b);
         if (rc == TEL_OK && !same(&a, &b))
-            rc = tel_error_set(&err, TEL_ERR_INTERNAL, "other rows in blocks of %zu over %zu shards",
-                               ways[w][0], ways[w][1]);
+            rc =
+                tel_error_set(&err, TEL_ERR_INTERNAL, "other rows in blocks of %zu over %zu shards",
+                              ways[w][0], ways[w][1]);
         engine_answer_done(&b);
     }
     if (rc == TEL_OK) {

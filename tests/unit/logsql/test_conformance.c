@@ -61,7 +61,8 @@ static void run_case(struct engine *e, struct test_case *c)
     static const struct {
         const char *name;
         size_t block_rows, shards;
-    } ways[] = {{"whole", 1000, 0}, {"blocks of 3", 3, 0}, {"2 shards", 1000, 2}, {"5 shards", 2, 5}};
+    } ways[] = {
+        {"whole", 1000, 0}, {"blocks of 3", 3, 0}, {"2 shards", 1000, 2}, {"5 shards", 2, 5}};
     if (!c->query)
         return;
     cases++;
@@ -70,9 +71,11 @@ static void run_case(struct engine *e, struct test_case *c)
     for (size_t w = 0; w < TEL_ARRAY_LEN(ways); w++) {
         struct engine_answer a;
         struct tel_error err = {0};
-        tel_code rc = engine_run(e, tel_span_cstr(c->query), ways[w].block_rows, ways[w].shards, &a, &err);
+        tel_code rc =
+            engine_run(e, tel_span_cstr(c->query), ways[w].block_rows, ways[w].shards, &a, &err);
         if (print_only && w == 0) {
-            static const char *const ordering[] = {"| sort", "| order", "| first", "| last", "| top"};
+            static const char *const ordering[] = {"| sort", "| order", "| first", "| last",
+                                                   "| top"};
             for (size_t i = 0; i < TEL_ARRAY_LEN(ordering); i++)
                 c->ordered = c->ordered || strstr(c->query, ordering[i]);
             printf("? %s\n", c->query);

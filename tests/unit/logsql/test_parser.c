@@ -6,12 +6,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 #include "common/base/buf.h"
+#include "common/base/mem.h"
 #include "common/base/timefmt.h"
 #include "common/logsql/parser.h"
-#include "common/base/mem.h"
 #include "common/logsql/print.h"
 
 static int complaints;
@@ -89,7 +90,8 @@ static const struct {
     {"a:> 1_000", "a:>1_000"},
     {"a:<=\"John\"", "a:<=\"John\""},
     {"bytes:>>5", "bytes:>\">5\""},
-    {"ip:ipv4_range(127.0.0.0, 127.255.255.255)", "ip:ipv4_range(\"127.0.0.0\",\"127.255.255.255\")"},
+    {"ip:ipv4_range(127.0.0.0, 127.255.255.255)",
+     "ip:ipv4_range(\"127.0.0.0\",\"127.255.255.255\")"},
     {"ip:ipv4_range(\"10.0.0.0/8\")", "ip:ipv4_range(\"10.0.0.0/8\")"},
     {"u:string_range(A, C)", "u:string_range(A,C)"},
     {"len_range(5, inf)", "len_range(5,inf)"},
@@ -125,7 +127,8 @@ static const struct {
     {"in", "\"in\""},
     {"1.2.3.4", "\"1.2.3.4\""},
     {"foo-bar/baz", "\"foo-bar/baz\""},
-    {"\xd1\x82\xd0\xb5\xd1\x81\xd1\x82:\xcf\x84\xce\xb9", "\xd1\x82\xd0\xb5\xd1\x81\xd1\x82:\xcf\x84\xce\xb9"},
+    {"\xd1\x82\xd0\xb5\xd1\x81\xd1\x82:\xcf\x84\xce\xb9",
+     "\xd1\x82\xd0\xb5\xd1\x81\xd1\x82:\xcf\x84\xce\xb9"},
     {"error # a comment\n | limit 5 # another", "error | limit 5"},
     {"options(concurrency=2) a", "options(concurrency=2) a"},
     {"options (time_offset=7d, ignore_global_time_filter=true) a",
@@ -139,6 +142,10 @@ static const struct {
     {"* | limit 1K", "* | limit 1000"},
     {"* | skip 3", "* | offset 3"},
     {"* | sort by (_time) desc", "* | sort by (_time) desc"},
+    {"* | sort by (a) | limit 5 | limit 3", "* | sort by (a) limit 5 | limit 3"},
+    {"* | sort by (a) | skip 2 | head 5", "* | sort by (a) offset 2 limit 5"},
+    {"* | sort by (a) | limit 5 | offset 2", "* | sort by (a) limit 5 | offset 2"},
+    {"* | sort by (a) | limit 0", "* | sort by (a) | limit 0"},
     {"* | order (a, b desc) offset 10 limit 20 rank as r",
      "* | sort by (a, b desc) offset 10 limit 20 rank as r"},
     {"* | sort by (x) partition by (host) limit 3", "* | sort by (x) partition by (host) limit 3"},
@@ -147,7 +154,8 @@ static const struct {
     {"* | stats count()", "* | stats count(*) as \"count(*)\""},
     {"* | count() n", "* | stats count(*) as n"},
     {"* | stats by (host, _time:1d offset 2h, ip:/24) count() if (GET) gets, count(a, b*) x",
-     "* | stats by (host, _time:1d offset 2h, ip:/24) count(*) if (GET) as gets, count(a, b*) as x"},
+     "* | stats by (host, _time:1d offset 2h, ip:/24) count(*) if (GET) as gets, count(a, b*) as "
+     "x"},
     {"* | by (host) count()", "* | stats by (host) count(*) as \"count(*)\""},
     {"* | (host) count()", "* | stats by (host) count(*) as \"count(*)\""},
     {"* | (a or b)", "* | filter a or b"},
@@ -250,9 +258,11 @@ static void test_errors_name_the_place(void **state)
         if (printed) {
             complain("%s: taken as %s", bad[i].text, printed);
             free(printed);
-        } else if (err.code != TEL_ERR_PARSE || strncmp(err.text, bad[i].place, strlen(bad[i].place)) != 0 ||
-            !strstr(err.text, bad[i].words))
-            complain("%s: expected %s ... %s, got %s", bad[i].text, bad[i].place, bad[i].words, err.text);
+        } else if (err.code != TEL_ERR_PARSE ||
+                   strncmp(err.text, bad[i].place, strlen(bad[i].place)) != 0 ||
+                   !strstr(err.text, bad[i].words))
+            complain("%s: expected %s ... %s, got %s", bad[i].text, bad[i].place, bad[i].words,
+                     err.text);
     }
     assert_int_equal(complaints, 0);
 }
@@ -262,9 +272,10 @@ static void test_caret_stands_below_the_place(void **state)
     (void)state;
     struct tel_error err = {0};
     assert_null(print_parsed("error | stats by (host | count()", &err));
-    assert_string_equal(err.text, "line 1, column 24: expected ',' or ')' behind the field to group by, found |\n"
-                                  "  error | stats by (host | count()\n"
-                                  "                         ^");
+    assert_string_equal(
+        err.text, "line 1, column 24: expected ',' or ')' behind the field to group by, found |\n"
+                  "  error | stats by (host | count()\n"
+                  "                         ^");
 }
 
 static void test_nesting_is_limited(void **state)

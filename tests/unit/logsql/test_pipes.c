@@ -1,12 +1,13 @@
 /* Chains: where pipes run, what they need, limits, cancelling, and one tree on many threads. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
-#include <pthread.h>
 
 #include "common/base/buf.h"
 #include "common/base/rand.h"
@@ -130,7 +131,8 @@ static void test_time_limits(void **state)
         struct tel_query *q = parse(table[i].text, &arena);
         uint64_t count = 0;
         bool newest = false, some = tel_query_time_limit(q, &count, &newest);
-        if (some != (table[i].count > 0) || (some && (count != table[i].count || newest != table[i].newest)))
+        if (some != (table[i].count > 0) ||
+            (some && (count != table[i].count || newest != table[i].newest)))
             fail_msg("%s", table[i].text);
         tel_query_done(q);
     }
@@ -142,8 +144,11 @@ static void fill(struct engine *e, size_t rows)
     struct tel_buf text = {0};
     for (size_t i = 0; i < rows; i++) {
         tel_buf_clear(&text);
-        tel_buf_printf(&text, "{\"_msg\":\"row %zu of a Test with words\",\"id\":\"id-%zu\",\"n\":\"%zu\",\"_stream\":\"{app=\\\"a%zu\\\"}\"}",
-                       i, i, (i * 7919) % 10007, i % 5);
+        tel_buf_printf(
+            &text,
+            "{\"_msg\":\"row %zu of a Test with "
+            "words\",\"id\":\"id-%zu\",\"n\":\"%zu\",\"_stream\":\"{app=\\\"a%zu\\\"}\"}",
+            i, i, (i * 7919) % 10007, i % 5);
         engine_add(e, tel_buf_span(&text));
     }
     tel_buf_free(&text);
@@ -153,11 +158,21 @@ static void test_memory_is_limited(void **state)
 {
     (void)state;
     static const char *const hungry[] = {
-        "* | sort by (n)",          "* | uniq by (id)",           "* | stats by (id) count()",
-        "* | top 5 by (id)",        "* | stats values(_msg)",     "* | stats count_uniq(id)",
-        "* | stats uniq_values(id)", "* | stats quantile(0.5, _msg)", "* | stats json_values()",
-        "* | field_values id",      "* | facets max_values_per_field 1000000", "* | join by (id) (*)",
-        "n:in(* | fields id)",      "* | stats count_uniq_hash(id, n)", "* | patterns",
+        "* | sort by (n)",
+        "* | uniq by (id)",
+        "* | stats by (id) count()",
+        "* | top 5 by (id)",
+        "* | stats values(_msg)",
+        "* | stats count_uniq(id)",
+        "* | stats uniq_values(id)",
+        "* | stats quantile(0.5, _msg)",
+        "* | stats json_values()",
+        "* | field_values id",
+        "* | facets max_values_per_field 1000000",
+        "* | join by (id) (*)",
+        "n:in(* | fields id)",
+        "* | stats count_uniq_hash(id, n)",
+        "* | patterns",
     };
     struct engine e;
     engine_init(&e);
@@ -179,7 +194,8 @@ static void test_memory_is_limited(void **state)
     /* The best few of many need little. */
     struct engine_answer a;
     struct tel_error err = {0};
-    assert_int_equal(engine_run(&e, TEL_SPAN("* | sort by (n desc) limit 100"), 100, 0, &a, &err), TEL_OK);
+    assert_int_equal(engine_run(&e, TEL_SPAN("* | sort by (n desc) limit 100"), 100, 0, &a, &err),
+                     TEL_OK);
     assert_int_equal(a.count, 100);
     engine_answer_done(&a);
     engine_done(&e);
@@ -244,16 +260,23 @@ static void test_bad_partial_states(void **state)
 {
     (void)state;
     static const char *const queries[] = {
-        "* | stats by (a) count(), sum(a), min(a), count_uniq(a), values(a), histogram(a), row_any(), count_uniq_hash(a), sum_len(a)",
-        "* | top 3 by (a)", "* | facets", "* | field_names", "* | patterns", "* | blocks_count"};
-    static const char *const values[] = {"", "x", "\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "-1"};
+        "* | stats by (a) count(), sum(a), min(a), count_uniq(a), values(a), histogram(a), "
+        "row_any(), count_uniq_hash(a), sum_len(a)",
+        "* | top 3 by (a)",
+        "* | facets",
+        "* | field_names",
+        "* | patterns",
+        "* | blocks_count"};
+    static const char *const values[] = {"", "x", "\x01",
+                                         "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "-1"};
     struct tel_arena arena = {0};
     for (size_t i = 0; i < TEL_ARRAY_LEN(queries); i++) {
         struct tel_query *q = parse(queries[i], &arena);
         for (size_t v = 0; v < TEL_ARRAY_LEN(values); v++) {
             struct tel_span cells[13];
             struct tel_column columns[13];
-            static const char *const names[13] = {"a", "#0", "#1", "#2", "#3", "#4", "#5", "#6", "#7", "#8", "#hits", "#field", "count"};
+            static const char *const names[13] = {"a",  "#0", "#1", "#2",    "#3",     "#4",   "#5",
+                                                  "#6", "#7", "#8", "#hits", "#field", "count"};
             for (size_t c = 0; c < 13; c++) {
                 cells[c] = tel_span_cstr(values[v]);
                 columns[c] = (struct tel_column){tel_span_cstr(names[c]), &cells[c]};
@@ -288,7 +311,8 @@ static void test_quantiles(void **state)
     for (int round = 0; round < 40; round++) {
         struct engine e;
         struct tel_buf text = {0};
-        size_t n = 1 + tel_rand_below(&r, 3000), kinds = 1 + tel_rand_below(&r, round % 2 ? 5 : 100000);
+        size_t n = 1 + tel_rand_below(&r, 3000),
+               kinds = 1 + tel_rand_below(&r, round % 2 ? 5 : 100000);
         long *values = malloc(n * sizeof *values);
         engine_init(&e);
         for (size_t i = 0; i < n; i++) {
@@ -303,7 +327,8 @@ static void test_quantiles(void **state)
         struct tel_error err = {0};
         tel_buf_clear(&text);
         tel_buf_printf(&text, "* | stats quantile(0.%02u, n) q", percent);
-        assert_int_equal(engine_run(&e, tel_buf_span(&text), 700, (size_t)round % 4, &a, &err), TEL_OK);
+        assert_int_equal(engine_run(&e, tel_buf_span(&text), 700, (size_t)round % 4, &a, &err),
+                         TEL_OK);
         size_t i = (size_t)((percent / 100.0) * (double)n);
         tel_buf_clear(&text);
         tel_buf_printf(&text, "{\"q\":\"%ld\"}", values[i < n ? i : n - 1]);
@@ -316,7 +341,8 @@ static void test_quantiles(void **state)
     }
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------- */
+/* ---- threads
+ * ------------------------------------------------------------------------------------------- */
 
 struct shared {
     const struct tel_query *query;
@@ -346,7 +372,9 @@ static void test_one_tree_many_threads(void **state)
 {
     (void)state;
     struct tel_arena arena = {0};
-    struct tel_query *q = parse("(~\"r[0-9]w|w.rds 1\" or i(WORDS)) !id:in(id-3, id-4) {app=~\"a.*\"} seq(row, words) n:>=0", &arena);
+    struct tel_query *q = parse("(~\"r[0-9]w|w.rds 1\" or i(WORDS)) !id:in(id-3, id-4) "
+                                "{app=~\"a.*\"} seq(row, words) n:>=0",
+                                &arena);
     struct tel_span *cells[4];
     struct tel_column columns[4];
     static const char *const names[4] = {"_msg", "id", "n", "_stream"};
