@@ -24,7 +24,7 @@
 #include "common/sys/fs.h"
 
 #define PIECE_BYTES    (4u << 20)
-#define LINE_BYTES_MAX (2u << 20)
+#define TEXT_BYTES_MAX (1u << 20) /* of a plain line in one event */
 #define HEAD_BYTES     1024u
 #define TRIES          8
 
@@ -61,6 +61,9 @@ struct source {
     char *state_path;        /* NULL: nothing is remembered */
     char state_tail[64];     /* what stands behind the offset in it */
     bool json;
+    unsigned pieces;         /* sent of a plain line whose end was not seen yet */
+    bool has_time;           /* that line begins with a time: */
+    int64_t line_ns;
     int64_t started_ns, shown_ns;
     uint64_t started_at;
 };
@@ -163,29 +166,80 @@ static void show_progress(const struct import *im, struct source *src, bool last
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
-/* A plain line as JSON: a time at its start becomes _time; the line stays whole. */
-static void text_line(const struct import *im, const struct source *src, struct tel_span line,
-                      struct tel_buf *out)
+/* As a JSON string, but with the bytes that are no UTF-8 as they are: a message is any bytes, and the
+ * server takes them so. */
+static void add_bytes(struct tel_buf *out, struct tel_span s)
 {
-    int64_t ns = 0;
-    size_t used = 0;
-    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
-        line.len--;
-    if (line.len == 0)
-        return;
+    static const char hex[] = "0123456789abcdef";
+    tel_buf_add_char(out, '"');
+    for (size_t i = 0, from = 0; i <= s.len; i++) {
+        unsigned char c = i < s.len ? (unsigned char)s.ptr[i] : '"';
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        tel_buf_add_span(out, tel_span_slice(s, from, i));
+        from = i + 1;
+        if (i == s.len)
+            break;
+        char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+        tel_buf_add(out, escape, sizeof(escape));
+    }
+    tel_buf_add_char(out, '"');
+}
+
+/* How much of a line that is too long goes into one event: not half a UTF-8 character. */
+static size_t cut_at(struct tel_span line)
+{
+    for (size_t cut = TEXT_BYTES_MAX; cut + 4 > TEXT_BYTES_MAX; cut--)
+        if (((unsigned char)line.ptr[cut] & 0xc0) != 0x80)
+            return cut;
+    return TEXT_BYTES_MAX;
+}
+
+/* piece 0: the line is whole. */
+static void text_event(const struct import *im, const struct source *src, struct tel_span text, unsigned piece,
+                       bool last, struct tel_buf *out)
+{
     TEL_BUF_ADD_LIT(out, "{\"_msg\":");
-    tel_buf_add_json(out, tel_span_slice(line, 0, LINE_BYTES_MAX - 4096));
-    if (line.len >= 19 && tel_time_parse_prefix(line, &ns, &used) && used >= 19) {
-        char text[TEL_TIME_TEXT_MAX];
+    add_bytes(out, text);
+    if (src->has_time) {
+        char time[TEL_TIME_TEXT_MAX];
         TEL_BUF_ADD_LIT(out, ",\"_time\":\"");
-        tel_buf_add(out, text, tel_time_format(text, ns));
+        tel_buf_add(out, time, tel_time_format(time, src->line_ns));
         tel_buf_add_char(out, '"');
     }
+    if (piece > 0 && last)
+        tel_buf_printf(out, ",\"telescope.split\":\"%u/%u\"", piece, piece);
+    else if (piece > 0)
+        tel_buf_printf(out, ",\"telescope.split\":\"%u/?\"", piece);
     TEL_BUF_ADD_LIT(out, ",\"host\":");
     tel_buf_add_json(out, tel_span_cstr(im->host));
     TEL_BUF_ADD_LIT(out, ",\"file\":");
-    tel_buf_add_json(out, tel_span_cstr(src->name));
+    add_bytes(out, tel_span_cstr(src->name));
     TEL_BUF_ADD_LIT(out, "}\n");
+}
+
+/* A plain line as JSON: a time at its start becomes _time; the line stays whole, or is split and its
+ * pieces marked, as the tail plugin does. `ended`: the line's end was seen; what comes next is of the
+ * same line otherwise. */
+static void text_line(const struct import *im, struct source *src, struct tel_span line, bool ended,
+                      struct tel_buf *out)
+{
+    size_t used = 0;
+    if (ended && line.len > 0 && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    if (line.len == 0 && src->pieces == 0)
+        return;
+    if (src->pieces == 0)
+        src->has_time = line.len >= 19 && tel_time_parse_prefix(line, &src->line_ns, &used) && used >= 19;
+    bool split = src->pieces > 0 || !ended || line.len > TEXT_BYTES_MAX;
+    for (bool last = false; !last && (line.len > 0 || ended);) {
+        size_t n = line.len > TEXT_BYTES_MAX ? cut_at(line) : line.len;
+        last = ended && n == line.len;
+        text_event(im, src, tel_span_slice(line, 0, n), split ? ++src->pieces : 0, last, out);
+        line = tel_span_slice(line, n, line.len);
+    }
+    if (ended)
+        src->pieces = 0;
 }
 
 static void make_path(const struct import *im, const struct source *src, struct tel_buf *out)
@@ -304,8 +358,11 @@ static bool import_source(struct import *im, struct source *src)
         struct tel_span lines = {in.ptr, n};
         if (!src->json) {
             tel_buf_clear(&out);
-            while (lines.len > 0)
-                text_line(im, src, tel_span_split(&lines, '\n'), &out);
+            bool ended = end || in.ptr[n - 1] == '\n';
+            while (lines.len > 0) {
+                struct tel_span line = tel_span_split(&lines, '\n');
+                text_line(im, src, line, lines.len > 0 || ended, &out);
+            }
             lines = tel_buf_span(&out);
         }
         good = lines.len == 0 || send_body(im, tel_buf_cstr(&path), lines);
@@ -422,7 +479,7 @@ int cli_import(int argc, char **argv)
         good = import_file(&im, argv[i]) && good;
     cli_server_close(&im.server);
     if (!im.quiet)
-        fprintf(stderr, "%llu events imported, %llu lines not taken\n", (unsigned long long)im.accepted,
-                (unsigned long long)im.rejected);
+        fprintf(stderr, "%llu event%s imported, %llu line%s not taken\n", (unsigned long long)im.accepted,
+                im.accepted == 1 ? "" : "s", (unsigned long long)im.rejected, im.rejected == 1 ? "" : "s");
     return good ? 0 : CLI_ERROR;
 }

@@ -73,11 +73,16 @@ static void add_pair(struct cli_output *o, const struct tel_field *f)
     paint(o, RESET);
     bool plain = f->value.len > 0;
     for (size_t i = 0; i < f->value.len && plain; i++)
-        plain = f->value.ptr[i] > ' ' && f->value.ptr[i] != '"';
-    if (plain)
+        plain = f->value.ptr[i] > ' ' && f->value.ptr[i] < 0x7f && f->value.ptr[i] != '"';
+    if (plain) {
         tel_buf_add_span(&o->line, f->value);
-    else
-        tel_buf_add_json(&o->line, f->value);
+        return;
+    }
+    /* JSON lets through what a terminal obeys: C1 controls, marks of direction. */
+    struct tel_buf quoted = {0};
+    tel_buf_add_json(&quoted, f->value);
+    tel_buf_add_escaped(&o->line, tel_buf_span(&quoted), (size_t)-1);
+    tel_buf_free(&quoted);
 }
 
 static const struct tel_field *find(const struct cli_output *o, const char *name)

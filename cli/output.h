@@ -11,7 +11,7 @@
 enum cli_format {
     CLI_TEXT, /* time, stream and message of an event, then its other fields; name=value otherwise */
     CLI_JSON, /* the server's lines */
-    CLI_RAW   /* the message alone, byte for byte */
+    CLI_RAW   /* the message alone, unescaped; bytes that are no UTF-8 were lost in the answer's JSON */
 };
 
 struct cli_output {

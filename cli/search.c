@@ -20,7 +20,7 @@ static const char usage_search[] =
     "  -s, --start TIME    not before; RFC 3339, or how long ago: 15m, 1h, 2d\n"
     "  -e, --end TIME      before\n"
     "  -n, --limit N       the newest N only\n"
-    "  -o, --output FORMAT text (default), json (lines), raw (messages byte for byte)\n"
+    "  -o, --output FORMAT text (default), json (lines), raw (messages as they are)\n"
     "      --color WHEN    auto (default), always, never\n"
     "      --url URL       the router or standalone; default $TELESCOPE_URL or " CLI_DEFAULT_URL "\n"
     "      --tenant NAME   default $TELESCOPE_TENANT\n"

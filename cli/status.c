@@ -80,8 +80,10 @@ int cli_status(int argc, char **argv)
             return fputs(usage, stdout), 0;
         if ((v = cli_flag(argc, argv, &i, "-o")) && (strcmp(v, "json") == 0 || strcmp(v, "text") == 0))
             json = v[0] == 'j';
-        else if (!cli_server_flag(&server, argc, argv, &i))
+        else if (!cli_server_flag(&server, argc, argv, &i)) {
+            cli_complain("unknown option %s", argv[i]);
             return fputs(usage, stderr), CLI_ERROR;
+        }
     }
     struct tel_http_call call = {.method = "GET", .timeout_ms = 10000};
     struct tel_buf text = {0};

@@ -130,10 +130,8 @@ void config_inputs(const struct sidecar_config *config, struct tel_conf *conf,
         for (const struct tel_conf_node *c = group->first; c; c = c->next)
             read_key(&r, c, &in, settings);
         in.settings = settings;
-        if (!in.plugin) {
+        if (!in.plugin)
             tel_conf_mistake(mistakes, group, "plugin", "is missing: the name of a plugin");
-            continue;
-        }
         if (!in.name)
             in.name = in.plugin;
         inputs[n++] = in;
@@ -182,20 +180,19 @@ void config_check(const void *config, struct tel_conf *conf, struct tel_conf_mis
 {
     const struct sidecar_config *c = config;
     const struct sidecar_input *inputs;
-    size_t count, before = mistakes->count;
+    size_t count;
     config_inputs(c, conf, mistakes, &inputs, &count);
     if (c->queue == 1 && !*c->journal_dir)
         tel_conf_mistake(mistakes, tel_conf_node_get(conf->root, TEL_SPAN("queue")), NULL,
                          "needs journal.dir");
-    if (mistakes->count != before || count != c->inputs.len)
-        return;
     char *dir = plugin_dir(c);
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < i; k++)
-            if (strcmp(inputs[i].name, inputs[k].name) == 0)
+            if (inputs[i].name && inputs[k].name && strcmp(inputs[i].name, inputs[k].name) == 0)
                 tel_conf_mistake(mistakes, c->inputs.nodes[i], "name",
                                  "two inputs are called %s", inputs[i].name);
-        check_input(mistakes, dir, c->inputs.nodes[i], &inputs[i]);
+        if (inputs[i].plugin)
+            check_input(mistakes, dir, c->inputs.nodes[i], &inputs[i]);
     }
     free(dir);
 }

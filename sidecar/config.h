@@ -14,8 +14,8 @@ struct sidecar_config {
 
 extern const struct tel_conf_table sidecar_conf_table;
 
-/* The inputs of a configuration, in conf's arena. What is wrong with their shape is added to mistakes;
- * those inputs are left out. */
+/* The inputs of a configuration, in conf's arena; one a group. What is wrong with their shape is added to
+ * mistakes. */
 void config_inputs(const struct sidecar_config *config, struct tel_conf *conf,
                    struct tel_conf_mistakes *mistakes, const struct sidecar_input **ret,
                    size_t *ret_count);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/conf/node.h"
 #include "common/conf/build.h"
 #include "common/conf/read.h"
 
@@ -20,10 +21,28 @@ void tel_conf_mistakes_free(struct tel_conf_mistakes *mistakes)
     mistakes->count = 0;
 }
 
+/* Is a line "place: key: what" of this key there? */
+static bool speaks_of(const struct tel_conf_mistakes *said, const char *key)
+{
+    struct tel_span text = tel_buf_span(&said->text), name = tel_span_cstr(key);
+    for (size_t at = 0; at + name.len + 2 <= text.len; at++) {
+        bool begins = at == 0 || text.ptr[at - 1] == ' ' || text.ptr[at - 1] == '\n';
+        if (begins && memcmp(text.ptr + at, key, name.len) == 0 &&
+            memcmp(text.ptr + at + name.len, ": ", 2) == 0)
+            return true;
+    }
+    return false;
+}
+
 void tel_conf_mistake(struct tel_conf_mistakes *mistakes, const struct tel_conf_node *node,
                       const char *key, const char *fmt, ...)
 {
     char text[1024];
+    const char *name = key ? key : node->path;
+    if (mistakes->said && *name && speaks_of(mistakes->said, name))
+        return;
+    const struct tel_conf_node *at = key ? tel_conf_node_find(node, key) : NULL;
+    node = at ? at : node;
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -35,7 +54,6 @@ void tel_conf_mistake(struct tel_conf_mistakes *mistakes, const struct tel_conf_
             tel_buf_printf(out, ":%u", node->line);
         TEL_BUF_ADD_LIT(out, ": ");
     }
-    const char *name = key ? key : node->path;
     if (*name) {
         tel_buf_add_escaped(out, tel_span_cstr(name), 256);
         TEL_BUF_ADD_LIT(out, ": ");

@@ -116,10 +116,12 @@ struct tel_conf_target {
 struct tel_conf_mistakes {
     struct tel_buf text; /* lines "file:line: key: what" */
     size_t count;
+    /* NULL, or what was found before: nothing more is said of a key that stands there. */
+    const struct tel_conf_mistakes *said;
 };
 
 void tel_conf_mistakes_free(struct tel_conf_mistakes *mistakes);
-/* At a node; key NULL means the node's own. */
+/* At a node; key NULL means the node's own. A key that is written below the node gives its place. */
 void tel_conf_mistake(struct tel_conf_mistakes *mistakes, const struct tel_conf_node *node,
                       const char *key, const char *fmt, ...) TEL_PRINTF(4, 5);
 

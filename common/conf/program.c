@@ -229,10 +229,16 @@ static bool load(const struct tel_program_run *run, struct loaded *ret,
     loaded.config = tel_calloc(1, program->table->struct_size);
     struct tel_conf_target targets[] = {{program->table, loaded.config},
                                         {&common_table, &loaded.common}};
+    /* The check is made even when some keys are wrong: they have their defaults then, and whoever
+     * mends a configuration sees all of it at once. */
     tel_code rc = tel_conf_read(loaded.conf, loaded.conf->root, targets, 2, mistakes);
-    if (rc == TEL_OK && program->check)
-        program->check(loaded.config, loaded.conf, mistakes);
-    if (mistakes->count == 0) {
+    struct tel_conf_mistakes more = {.said = mistakes};
+    if (program->check)
+        program->check(loaded.config, loaded.conf, &more);
+    tel_buf_add_span(&mistakes->text, tel_buf_span(&more.text));
+    mistakes->count += more.count;
+    tel_conf_mistakes_free(&more);
+    if (rc == TEL_OK && mistakes->count == 0) {
         *ret = loaded;
         return true;
     }

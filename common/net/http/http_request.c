@@ -123,7 +123,15 @@ bool http_request_begin(struct tel_http_request *req)
     const struct http_route *other = NULL;
     req->route = find_route(req->server, req->path, req->method, &other);
     if (!req->route && other) {
-        tel_http_reply_header(req, "Allow", tel_span_cstr(other->r.methods));
+        /* "GET POST" as a list of HTTP's: "GET, POST". */
+        struct tel_buf allow = {0};
+        for (const char *m = other->r.methods; *m; m++) {
+            if (*m == ' ')
+                tel_buf_add_char(&allow, ',');
+            tel_buf_add_char(&allow, *m);
+        }
+        tel_http_reply_header(req, "Allow", tel_buf_span(&allow));
+        tel_buf_free(&allow);
         return refuse_now(req, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here");
     }
     if (!req->route)

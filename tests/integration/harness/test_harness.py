@@ -31,6 +31,18 @@ def test_a_process_that_ends_early_is_told(procs):
     assert p.wait_exit() == 3
 
 
+@pytest.mark.parametrize("report", ["==7==ERROR: AddressSanitizer: heap-use-after-free on", "WARNING: ThreadSanitizer: data race",
+                                    "==7==ERROR: LeakSanitizer: detected memory leaks", "a/b.c:12:7: runtime error: shift"])
+def test_a_report_of_a_sanitizer_fails_the_test(tmp_path, report):
+    p = Processes(tmp_path / "own")
+    child = p.start("reports", [sys.executable, "-c", f"print({report!r}, flush=True)"])
+    assert child.wait_exit() == 0
+    with pytest.raises(AssertionError, match="reports: a sanitizer's report"):
+        p.end()
+    with Processes(tmp_path / "quiet") as p:
+        p.start("quiet", [sys.executable, "-c", "print('a sanitizer is ready; runtime error: none')"]).wait_exit()
+
+
 def test_waiting_is_late_with_the_log(procs):
     p = procs.start("polite", [sys.executable, "-c", POLITE])
     p.wait_line("up", 10)

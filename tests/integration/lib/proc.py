@@ -7,7 +7,8 @@
         p.start()          # again, same command
         p.terminate()      # SIGTERM, must exit 0
 
-stdout and stderr go to folder/NAME.log; wait_line reads them there. When the block is left because of
+stdout and stderr go to folder/NAME.log; what a sanitizer reports there fails the test when its processes
+are ended, whatever the test saw; wait_line reads them there. When the block is left because of
 an exception, the tails of all logs are printed.
 """
 import os
@@ -19,6 +20,10 @@ import time
 from pathlib import Path
 
 from waiting import Late, poll_until
+
+
+# AddressSanitizer, LeakSanitizer, ThreadSanitizer; UndefinedBehaviorSanitizer has a form of its own.
+SANITIZER = re.compile(r"(ERROR|WARNING): \w+Sanitizer|^\S+:\d+:\d+: runtime error: ", re.M)
 
 
 class Process:
@@ -128,7 +133,8 @@ class Processes:
                 print(f"---- {p.name} ({state}, {p.starts} starts): {p.log_path}\n{p.log(whole=True)[-tail:]}", file=file)
 
     def end(self):
-        """Ends all, by pid; those that do not go within 5 s are killed."""
+        """Ends all, by pid; those that do not go within 5 s are killed. A sanitizer's report in a log is
+        an error."""
         alive = [p for p in self.all if p.alive()]
         for p in alive:
             p.signal(signal.SIGTERM)
@@ -138,6 +144,13 @@ class Processes:
                 p._popen.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 p.kill9()
+        self.check_sanitizers()
+
+    def check_sanitizers(self):
+        for p in self.all:
+            report = SANITIZER.search(p.log(whole=True)) if p.log_path.exists() else None
+            if report:
+                raise AssertionError(f"{p.name}: a sanitizer's report:\n{p.log(whole=True)[report.start():][:6000]}")
 
     def __enter__(self):
         return self
@@ -145,4 +158,4 @@ class Processes:
     def __exit__(self, kind, value, tb):
         if kind is not None:
             self.show()
-        self.end()
+        self.end()  # nothing is hidden: Python chains the errors

@@ -196,7 +196,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     expect("GET /nowhere HTTP/1.1\r\n", "", 0, 404, "nothing at this path");
-    expect("DELETE /echo HTTP/1.1\r\n", "", 0, 405, "Allow: GET POST");
+    expect("DELETE /echo HTTP/1.1\r\n", "", 0, 405, "Allow: GET, POST");
     expect("GET /forget HTTP/1.1\r\n", "", 0, 500, "no answer");
     expect("POST /raw HTTP/1.1\r\nContent-Encoding: br\r\n", "x", 1, 415, "gzip, deflate and zstd");
     static char big[BODY_MAX + 1];
