@@ -362,6 +362,14 @@ void checkpoint_set_state(struct checkpoint *c, struct checkpoint_entry *e, stru
     tel_mutex_unlock(&c->lock);
 }
 
+void checkpoint_set_partition(struct checkpoint *c, struct checkpoint_entry *e, uint32_t partition)
+{
+    tel_mutex_lock(&c->lock);
+    e->partition = partition;
+    changed(c, e, false);
+    tel_mutex_unlock(&c->lock);
+}
+
 void checkpoint_rename(struct checkpoint *c, struct checkpoint_entry *e)
 {
     struct tel_buf name = {0};

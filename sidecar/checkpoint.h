@@ -13,6 +13,9 @@
  * is sent again and dropped downstream; nothing is lost. If that cannot be read either, opening fails
  * unless the caller asked to begin again.
  *
+ * Entries of the input "" are the sidecar's own: "spool" (how far it was sent on) and "topic" (how many
+ * partitions it had).
+ *
  * Threads: an entry is changed by one thread, that of its input; any thread may save.
  */
 #ifndef SIDECAR_CHECKPOINT_H
@@ -51,6 +54,7 @@ struct checkpoint_entry *checkpoint_add(struct checkpoint *c, const char *input,
                                         struct tel_span state);
 void checkpoint_move(struct checkpoint *c, struct checkpoint_entry *e, uint64_t position);
 void checkpoint_set_state(struct checkpoint *c, struct checkpoint_entry *e, struct tel_span state);
+void checkpoint_set_partition(struct checkpoint *c, struct checkpoint_entry *e, uint32_t partition);
 /* Gives the source another name ("<source>+<n>"), not durable before the next save. */
 void checkpoint_rename(struct checkpoint *c, struct checkpoint_entry *e);
 void checkpoint_remove(struct checkpoint *c, struct checkpoint_entry *e);

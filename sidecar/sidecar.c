@@ -162,6 +162,28 @@ static void wake_inputs(void *ctx)
         input_wake(&s->inputs[i]);
 }
 
+/* The topic's number of partitions is kept, so that new sources find their place after a restart while
+ * the queue is away: what the spool is for. On the sink's thread. */
+static void on_partitions(void *ctx)
+{
+    struct sidecar *s = ctx;
+    uint32_t count = atomic_load(&s->sink.partitions);
+    struct checkpoint_entry *e = checkpoint_find(s->checkpoint, "", TEL_SPAN("topic"));
+    if (e)
+        checkpoint_set_partition(s->checkpoint, e, count);
+    else
+        (void)checkpoint_add(s->checkpoint, "", TEL_SPAN("topic"), "topic", count, TEL_SPAN(""));
+    wake_inputs(s);
+}
+
+static void recall_partitions(struct sidecar *s)
+{
+    const struct checkpoint_entry *e = checkpoint_find(s->checkpoint, "", TEL_SPAN("topic"));
+    if (!e)
+        return;
+    s->sink.recalled = s->spool_sink.recalled = e->partition;
+}
+
 static void save(struct sidecar *s)
 {
     struct tel_error err = {0};
@@ -309,7 +331,8 @@ tel_code sidecar_new(const struct sidecar_options *options, struct tel_transport
 
 tel_code sidecar_start(struct sidecar *s, struct tel_error *err)
 {
-    tel_code rc = sink_start(&s->sink, s->transport, wake_inputs, s, err);
+    recall_partitions(s);
+    tel_code rc = sink_start(&s->sink, s->transport, on_partitions, s, err);
     s->started = true;
     if (rc == TEL_OK && s->spool)
         rc = sink_start(&s->spool_sink, spool_transport(s->spool), wake_inputs, s, err);

@@ -16,6 +16,7 @@ struct sink {
     struct tel_thread thread;
     _Atomic bool stopping;
     _Atomic uint32_t partitions; /* of the topic; 0: not known yet */
+    uint32_t recalled; /* what partitions was in an earlier life: taken when nobody answers now */
     void (*changed)(void *ctx);  /* the number of partitions became known; on the sink's thread */
     void *ctx;
 };

@@ -199,6 +199,26 @@ static void watch_held(struct storm *s, uint64_t most_allowed, bool *ret_full)
     assert_int_equal(st.held_bytes, 0);
 }
 
+/* A second start while nobody tells the topic's partitions: they are remembered. */
+static void remembers_the_topic(void **state)
+{
+    struct storm s;
+    (void)state;
+    storm_open(&s, (struct unruly_options){0});
+    storm_write(&s, 2, 10);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, s.lines);
+    rig_stop(&s.rig);
+    tel_transport_free(s.rig.transport);
+    s.rig.transport =
+        unruly_transport_new(s.inner, &(struct unruly_options){.stuck_partitions_calls = 1000000});
+    rig_puts(&s.rig, "new.log", "00000020 of a new file\n");
+    s.lines++;
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, 1);
+    storm_close(&s, NULL);
+}
+
 static void back_pressure_bounds_memory(void **state)
 {
     struct storm s;
@@ -240,6 +260,7 @@ int main(void)
         cmocka_unit_test(one_event_too_large_is_cut),
         cmocka_unit_test(kills_amid_failures),
         cmocka_unit_test(waits_for_the_topic),
+        cmocka_unit_test(remembers_the_topic),
         cmocka_unit_test(back_pressure_bounds_memory),
         cmocka_unit_test(many_sources_share_the_budget),
     };
