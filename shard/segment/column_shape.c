@@ -20,6 +20,7 @@
 #define RUN_VALUE_MAX   256u
 #define DECIMAL_MAX     18u /* digits that surely fit 63 bits */
 #define HEX_MAX         15u
+#define RECUR_SAMPLE    1024u
 
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
@@ -212,13 +213,33 @@ static bool put_numbers(struct column_writer *w, struct shape_scratch *s, struct
     return true;
 }
 
+/* Do short values recur as ids do? They need not to fill a dictionary to refer back. */
+static bool recurs(const struct tel_span *v, size_t n)
+{
+    uint16_t last[1024] = {0}; /* value + 1, by its first four characters */
+    size_t m = n < RECUR_SAMPLE ? n : RECUR_SAMPLE, same = 0;
+    for (size_t i = 0; i < m; i++) {
+        uint32_t key;
+        memcpy(&key, v[i].ptr, 4);
+        uint16_t *slot = &last[key * 2654435761u >> 22];
+        if (*slot) {
+            struct tel_span of = v[*slot - 1];
+            size_t len = of.len < v[i].len ? of.len : v[i].len;
+            same += memcmp(of.ptr, v[i].ptr, len) == 0;
+        }
+        *slot = (uint16_t)(i + 1);
+    }
+    return same * 6 > m;
+}
+
 /* Writes the field in s->field, as the slot-th id of its value if it is one. */
 static void put_field(struct column_writer *w, struct shape_scratch *s, struct tel_buf *node,
                       struct shape *shape, uint32_t field, uint32_t *slot)
 {
     struct field_look look = look_at(s->field.items, s->field.len);
     bool may_be_id = w->ids && look.hex && look.min_len >= IDS_LEN_MIN &&
-                     look.max_len <= IDS_LEN_MAX && s->field.len >= 4;
+                     look.max_len <= IDS_LEN_MAX && s->field.len >= 4 &&
+                     (look.min_len >= IDS_LEN_SURE || recurs(s->field.items, s->field.len));
     shape->max_len[field] = (uint8_t)(look.max_len < 255 ? look.max_len : 255);
     shape->letters[field] = !look.digits;
     bool number = put_numbers(w, s, node, &look, may_be_id);

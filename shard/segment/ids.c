@@ -7,11 +7,13 @@
 #define EDITS_MAX  6u
 #define LITERAL    255
 #define KEY_LEN    4u
+#define TEXT_CHUNK (32u << 10) /* bytes of ids that are read into memory at a time */
 
 void ids_writer_init(struct ids_writer *w)
 {
     memset(w, 0, sizeof(*w));
     w->last = tel_calloc(1u << TABLE_BITS, sizeof(*w->last));
+    w->known_of = tel_calloc(1u << TABLE_BITS, sizeof(*w->known_of));
 }
 
 void ids_writer_done(struct ids_writer *w)
@@ -19,7 +21,9 @@ void ids_writer_done(struct ids_writer *w)
     tel_vec_free(&w->entries);
     tel_vec_free(&w->ordered);
     tel_vec_free(&w->starts);
+    tel_vec_free(&w->known);
     free(w->last);
+    free(w->known_of);
     tel_buf_free(&w->lens);
     tel_buf_free(&w->ops);
     tel_buf_free(&w->near);
@@ -58,9 +62,9 @@ static void order(struct ids_writer *w, uint32_t row_count)
         w->ordered.items[w->starts.items[w->entries.items[i].row]++] = w->entries.items[i];
 }
 
-/* As a reference to `of`, if that is worth it. */
+/* As a reference to what is known, if that is worth it. */
 static bool put_reference(struct ids_writer *w, const struct ids_entry *e,
-                          const struct ids_entry *of, size_t distance)
+                          const struct ids_known *of, size_t distance)
 {
     uint8_t edits[EDITS_MAX];
     unsigned count = 0;
@@ -107,11 +111,21 @@ static void put_entry(struct ids_writer *w, size_t number)
     uint32_t last = w->last[key];
     w->last[key] = (uint32_t)number + 1;
     if (last && number + 1 - last <= UINT16_MAX) {
-        const struct ids_entry *of = &w->ordered.items[last - 1];
+        struct ids_known *of = &w->known.items[w->known_of[key] - 1];
         if (memcmp(of->text, e->text, KEY_LEN) == 0 &&
-            put_reference(w, e, of, number + 1 - last))
+            put_reference(w, e, of, number + 1 - last)) {
+            memcpy(of->text, e->text, e->len);
+            of->len = e->len > of->len ? e->len : of->len;
             return;
+        }
     }
+    if (!w->known_of[key]) {
+        tel_vec_push(&w->known, ((struct ids_known){0}));
+        w->known_of[key] = (uint32_t)w->known.len;
+    }
+    struct ids_known *known = &w->known.items[w->known_of[key] - 1];
+    memcpy(known->text, e->text, e->len);
+    known->len = e->len;
     tel_buf_add_char(&w->ops, (char)LITERAL);
     for (uint32_t i = 0; i < e->len; i++)
         put_nibble(w, e->text[i]);
@@ -122,6 +136,8 @@ void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *no
 {
     order(w, row_count);
     memset(w->last, 0, sizeof(*w->last) << TABLE_BITS);
+    memset(w->known_of, 0, sizeof(*w->known_of) << TABLE_BITS);
+    tel_vec_clear(&w->known);
     struct tel_buf *const streams[] = {&w->lens, &w->ops,       &w->near,
                                        &w->far,  &w->positions, &w->nibbles};
     for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
@@ -150,29 +166,33 @@ static char get_nibble(struct ids_reading *g)
     return "0123456789abcdef"[g->nibble & 15];
 }
 
-static bool get_entry(struct ids_reading *g, struct tel_span *entries, size_t number, char *out,
-                      size_t len)
+/* Reads an entry's text and, behind it, the tail that it keeps in mind, at out, which has room for
+ * IDS_LEN_MAX; 0 when it cannot be read. */
+static size_t get_entry(struct ids_reading *g, const struct tel_span *entries, const uint8_t *known,
+                        size_t number, char *out, size_t len)
 {
     unsigned op = cursor_byte(&g->ops);
-    size_t known = 0;
+    size_t all = len, common = 0;
     if (op != LITERAL) {
         size_t distance = cursor_byte(&g->near);
         distance |= (size_t)cursor_byte(&g->far) << 8;
         if (distance == 0 || distance > number)
-            return false;
-        struct tel_span of = entries[number - distance];
-        known = len < of.len ? len : of.len;
-        memcpy(out, of.ptr, known);
+            return 0;
+        size_t of = known[number - distance];
+        common = len < of ? len : of;
+        all = len < of ? of : len;
+        memcpy(out, entries[number - distance].ptr, of);
         for (unsigned i = 0; i < op; i++) {
             size_t at = cursor_byte(&g->positions);
-            if (at >= known)
-                return false;
+            if (at >= common)
+                return 0;
             out[at] = get_nibble(g);
         }
     }
-    for (size_t i = known; i < len; i++)
+    for (size_t i = common; i < len; i++)
         out[i] = get_nibble(g);
-    return !(g->ops.bad | g->near.bad | g->far.bad | g->positions.bad | g->nibbles.bad);
+    bool bad = g->ops.bad | g->near.bad | g->far.bad | g->positions.bad | g->nibbles.bad;
+    return bad ? 0 : all;
 }
 
 tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count, struct tel_span **ret,
@@ -190,17 +210,25 @@ tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count, str
     }
     if (cursor_left(&g.lens) != count)
         return segment_corrupt(err, "number of ids");
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += (unsigned char)g.lens.pos[i];
     struct tel_span *entries = tel_arena_alloc(r->arena, (count + 1) * sizeof(*entries));
-    char *out = tel_arena_alloc(r->arena, total + STREAM_SLACK);
+    uint8_t *known = tel_arena_alloc(r->arena, count + 1);
+    char *out = NULL, *end = NULL;
     for (size_t i = 0; i < count; i++) {
         size_t len = cursor_byte(&g.lens);
-        if (len && !get_entry(&g, entries, i, out, len))
-            return segment_corrupt(err, "an id cannot be read");
+        known[i] = 0;
+        if (len > IDS_LEN_MAX)
+            return segment_corrupt(err, "length of an id");
+        if ((size_t)(end - out) < IDS_LEN_MAX) {
+            out = tel_arena_alloc(r->arena, TEXT_CHUNK);
+            end = out + TEXT_CHUNK;
+        }
         entries[i] = tel_span_make(out, len);
-        out += len;
+        if (len == 0)
+            continue;
+        known[i] = (uint8_t)get_entry(&g, entries, known, i, out, len);
+        if (known[i] == 0)
+            return segment_corrupt(err, "an id cannot be read");
+        out += known[i];
     }
     *ret = entries;
     return TEL_OK;

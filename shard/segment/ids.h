@@ -6,7 +6,11 @@
  *
  *     38101a0b9c   literal
  *     38101a0b9c   back 1, no edits
- *     3810ff0b9c   back 1, edits at 4, 5: f f
+ *     3810ff0b     back 1, edits at 4, 5: f f
+ *     3810ff0b9c   back 1, no edits
+ *
+ * An entry that is shorter than the one that it refers to keeps the other's tail in mind, so that a
+ * longer one behind it (the last line above) can refer to both at once.
  *
  * A template has a fixed number of *slots* per row; a row that has no value for a slot has an entry
  * of length 0. So the entry of (row, slot) is found by counting slots of the family's rows before.
@@ -16,8 +20,9 @@
 
 #include "shard/segment/streams.h"
 
-#define IDS_LEN_MIN 8u
-#define IDS_LEN_MAX 40u
+#define IDS_LEN_MIN  5u
+#define IDS_LEN_SURE 8u /* shorter ones must be seen to recur */
+#define IDS_LEN_MAX  40u
 
 struct ids_entry {
     uint32_t row;
@@ -25,10 +30,18 @@ struct ids_entry {
     const char *text; /* digits and lower-case hex letters */
 };
 
+/* What can be referred to: an entry's text and the tail that it keeps in mind. */
+struct ids_known {
+    uint32_t len;
+    char text[IDS_LEN_MAX];
+};
+
 struct ids_writer {
     TEL_VEC(struct ids_entry) entries; /* of the family at hand */
     TEL_VEC(struct ids_entry) ordered;
     TEL_VEC(uint32_t) starts;
+    TEL_VEC(struct ids_known) known; /* by table slot, numbered in the order of appearance */
+    uint32_t *known_of;              /* by hash of the first characters: known + 1 */
     uint32_t *last; /* by hash of the first characters: entry + 1 */
     struct tel_buf lens, ops, near, far, positions, nibbles;
     bool half; /* a nibble waits for its other half */
