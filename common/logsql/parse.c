@@ -110,11 +110,20 @@ tel_code tel_parse_phrase(struct tel_parser *p, const char *what, bool colon, st
     return compound(p, what, colon ? "*,()[]|!" : "*,()[]|!:", ret);
 }
 
-tel_code tel_parse_field(struct tel_parser *p, struct tel_span *ret)
+tel_code tel_parse_field_pattern(struct tel_parser *p, struct tel_span *ret)
 {
     struct tel_span name;
     TEL_TRY(tel_parse_compound(p, "a field name", &name));
     *ret = name.len ? name : TEL_SPAN("_msg");
+    return TEL_OK;
+}
+
+tel_code tel_parse_field(struct tel_parser *p, struct tel_span *ret)
+{
+    size_t at = tel_lexer_offset(&p->lex);
+    TEL_TRY(tel_parse_field_pattern(p, ret));
+    if (tel_field_is_wildcard(*ret))
+        return tel_parse_fail(p, at, "expected the name of one field, without '*'");
     return TEL_OK;
 }
 
@@ -134,7 +143,7 @@ tel_code tel_parse_field_list(struct tel_parser *p, struct tel_span **ret, size_
     tel_code rc;
     struct tel_span name;
     do {
-        rc = tel_parse_field(p, &name);
+        rc = tel_parse_field_pattern(p, &name);
         if (rc == TEL_OK)
             tel_vec_push(&v, name);
     } while (rc == TEL_OK && tel_parse_accept(p, ","));
@@ -151,7 +160,7 @@ static tel_code in_parens(struct tel_parser *p, bool fields, span_vec *v)
     while (!tel_parse_is(p, ")")) {
         struct tel_span s;
         if (fields)
-            TEL_TRY(tel_parse_field(p, &s));
+            TEL_TRY(tel_parse_field_pattern(p, &s));
         else
             TEL_TRY(compound(p, "an argument", "*,()|", &s));
         tel_vec_push(v, s);

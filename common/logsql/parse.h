@@ -51,7 +51,9 @@ tel_code tel_parse_phrase(struct tel_parser *p, const char *what, bool colon, st
 tel_code tel_parse_until(struct tel_parser *p, const char *what, const char *stops,
                          struct tel_span *ret);
 
-tel_code tel_parse_field(struct tel_parser *p, struct tel_span *ret); /* "" becomes _msg */
+/* The name of one field; "" becomes _msg. A name may not end with '*', a pattern may. */
+tel_code tel_parse_field(struct tel_parser *p, struct tel_span *ret);
+tel_code tel_parse_field_pattern(struct tel_parser *p, struct tel_span *ret);
 /* a, b, c* without parentheses. */
 tel_code tel_parse_field_list(struct tel_parser *p, struct tel_span **ret, size_t *ret_count);
 /* (a, b, c*); may be empty. */

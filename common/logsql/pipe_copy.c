@@ -22,10 +22,10 @@ static tel_code parse(struct tel_parser *p, struct tel_pipe **ret)
     do {
         struct copy_pair pair;
         size_t at = tel_lexer_offset(&p->lex);
-        rc = tel_parse_field(p, &pair.from);
+        rc = tel_parse_field_pattern(p, &pair.from);
         if (rc == TEL_OK) {
             tel_parse_accept(p, "as");
-            rc = tel_parse_field(p, &pair.to);
+            rc = tel_parse_field_pattern(p, &pair.to);
         }
         if (rc == TEL_OK && tel_field_is_wildcard(pair.from) != tel_field_is_wildcard(pair.to))
             rc = tel_parse_fail(p, at, "expected '*' behind both names or behind none");

@@ -36,7 +36,8 @@ struct join_state {
 static tel_code parse_join(struct tel_parser *p, struct tel_pipe **ret)
 {
     struct join_pipe *j = TEL_ARENA_NEW(p->arena, struct join_pipe);
-    tel_parse_accept(p, "by");
+    if (!tel_parse_accept(p, "by"))
+        tel_parse_accept(p, "on");
     size_t at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_fields_in_parens(p, &j->by, &j->by_count));
     if (j->by_count == 0)
