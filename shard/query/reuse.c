@@ -32,20 +32,37 @@ static tel_code see_filter(void *ctx, struct tel_filter **filter, struct tel_err
     return TEL_OK;
 }
 
+static bool is_one_of(const struct tel_pipe *pipe, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(pipe->ops->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 void reuse_plan(struct search *s, size_t split, bool partial)
 {
-    static const char *const names[] = {"stats", "top", "uniq"};
+    static const char *const ends[] = {"stats", "top", "uniq"};
+    /* Pipes that make the same of the same rows whenever they run (so not sample, nor math). */
+    static const char *const before[] = {
+        "fields", "delete", "copy", "rename", "format", "extract", "extract_regexp", "len", "hash",
+        "unpack_json", "unpack_logfmt", "unpack_syslog", "unpack_words", "replace",
+        "replace_regexp", "filter", "collapse_nums", "decolorize",
+    };
     s->reusing = false;
-    if (!s->env->results || !partial || split != 1 || looks_at_time(s->query->filter, true))
+    if (!s->env->results || !partial || split == 0 || looks_at_time(s->query->filter, true) ||
+        !is_one_of(s->query->pipes[split - 1], ends, TEL_ARRAY_LEN(ends)))
         return;
-    struct tel_pipe *pipe = s->query->pipes[0];
-    for (size_t i = 0; i < TEL_ARRAY_LEN(names); i++)
-        s->reusing = s->reusing || strcmp(pipe->ops->name, names[i]) == 0;
-    bool timed = false;
-    if (s->reusing && pipe->ops->filters &&
-        pipe->ops->filters(pipe, see_filter, &timed, NULL) != TEL_OK)
-        timed = true;
-    s->reusing = s->reusing && !timed;
+    for (size_t i = 0; i < split; i++) {
+        struct tel_pipe *pipe = s->query->pipes[i];
+        bool timed = false;
+        if (i + 1 < split && !is_one_of(pipe, before, TEL_ARRAY_LEN(before)))
+            return;
+        if (pipe->ops->filters &&
+            (pipe->ops->filters(pipe, see_filter, &timed, NULL) != TEL_OK || timed))
+            return;
+    }
+    s->reusing = true;
     s->query_id = tel_hash128(tel_span_cstr(s->request->query), 0);
 }
 

@@ -100,11 +100,22 @@ static bool take_values(struct tel_span key, struct tel_span value, uint64_t *va
     return pos == end;
 }
 
+static tel_code open_db(struct store *store, struct tel_error *err);
+
+/* After a failed write the database may not have been opened again: the disk was still full. */
+static tel_code need_db(struct store *store, struct tel_error *err)
+{
+    return store->meta ? TEL_OK : open_db(store, err);
+}
+
 static tel_code get_values(struct store *store, const struct meta_key *key, uint64_t *values,
                            size_t count, struct tel_error *err)
 {
     struct tel_span value;
-    tel_code rc = ldb_get(store->meta, key_span(key), &value, err);
+    tel_code rc = need_db(store, err);
+    if (rc != TEL_OK)
+        return rc;
+    rc = ldb_get(store->meta, key_span(key), &value, err);
     if (rc != TEL_OK)
         return rc;
     if (!take_values(key_span(key), value, values, count))
@@ -314,11 +325,9 @@ static void reopen(struct store *store)
 
 tel_code store_commit(struct store *store, const struct store_commit *commit, struct tel_error *err)
 {
-    if (!store->meta) {
-        tel_code rc = open_db(store, err);
-        if (rc != TEL_OK)
-            return rc;
-    }
+    tel_code rc = need_db(store, err);
+    if (rc != TEL_OK)
+        return rc;
     struct ldb_batch *batch = ldb_batch_new();
     /* Deletes come first: a source that came back in this very round is put again below. */
     if (commit->expire_before_ns != INT64_MIN)
@@ -339,7 +348,7 @@ tel_code store_commit(struct store *store, const struct store_commit *commit, st
     }
     size_t forgotten = put_days(store, batch);
     put_resume(batch, &commit->resume);
-    tel_code rc = store_step(store, STORE_STEP_META_COMMIT, err);
+    rc = store_step(store, STORE_STEP_META_COMMIT, err);
     if (rc == TEL_OK)
         rc = ldb_write(store->meta, batch, true, err);
     ldb_batch_free(batch);
