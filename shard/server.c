@@ -25,6 +25,8 @@
 #define SOURCE_TTL_DAYS   30u
 #define BLOCK_CACHE_BYTES (8u << 20)
 #define MALLOC_ARENAS     2
+#define QUIET_MS          600000u
+#define COLD_LEVEL        12 /* of zstd: stronger ones gain little and take ten times as long */
 #define RESULTS_BYTES     (16 * MIB)
 
 static void fill_defaults(struct shard_options *o)
@@ -49,6 +51,8 @@ static void fill_defaults(struct shard_options *o)
         o->workers = TEL_MIN(tel_limits_cpus(), WORKERS_MAX);
     if (!o->future_limit_s)
         o->future_limit_s = FUTURE_S;
+    if (!o->quiet_after_ms)
+        o->quiet_after_ms = QUIET_MS;
     if (!o->source_ttl_days)
         o->source_ttl_days = SOURCE_TTL_DAYS;
 }
@@ -109,6 +113,8 @@ static void collect_metrics(void *arg)
     tel_counter_set(&s->metrics.merges, s->merge_stats.merges);
     tel_counter_set(&s->metrics.merge_inputs, s->merge_stats.inputs);
     tel_counter_set(&s->metrics.merge_failures, s->merge_stats.failures);
+    tel_counter_set(&s->metrics.recoded, s->merge_stats.recoded);
+    tel_counter_set(&s->metrics.recoded_saved, s->merge_stats.recoded_saved_bytes);
     tel_mutex_unlock(&s->lock);
 }
 
@@ -179,7 +185,12 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     s->shared = ldb_shared_new(BLOCK_CACHE_BYTES);
     s->cache = cache_new(s->options.cache_bytes);
     s->results = results_new(RESULTS_BYTES);
-    s->merger = merger_new(s->options.segment_rows);
+    struct merger_options merger = {
+        .full_rows = s->options.segment_rows,
+        .cold_level = s->options.cold_after_days ? COLD_LEVEL : 0,
+    };
+    s->merger = merger_new(&merger);
+    s->quiet_ns = s->options.quiet_after_ms * TEL_NS_PER_MS;
     rc = take_folder(s, err);
     if (rc == TEL_OK)
         rc = open_partitions(s, transport, err);

@@ -27,6 +27,7 @@ struct shard_server {
     struct pool *pool;
     struct search_env env;
     struct merger *merger;
+    int64_t quiet_ns; /* a day that got nothing for so long is merged to the end */
     struct shard_metrics metrics;
     bool registered;
 

@@ -51,6 +51,9 @@ struct shard_options {
 
     uint32_t retention_days;    /* by event time; 0: for ever */
     uint64_t retention_bytes;   /* of the store, oldest first; 0: no limit */
+    uint32_t quiet_after_ms;    /* what is left of a day is merged, however little, when it got
+                                 * nothing new for so long; 0: 10 min */
+    uint32_t cold_after_days;   /* older days are coded anew with a stronger compression; 0: never */
     uint64_t disk_reserve_bytes; /* consumption pauses below so much free space; 0: 1 GiB or 5 %,
                                   * whichever is less; UINT64_MAX: never */
     uint32_t future_limit_s;    /* events further ahead of the log's own clock; 0: 2 days */

@@ -97,7 +97,8 @@ static tel_code finish_segment(struct partition *p, struct store_writer *writer,
     struct segment_image image;
     tel_code rc = segment_builder_finish(p->builder, COMPRESSION_HOT, &image, err);
     if (rc == TEL_OK) {
-        rc = store_writer_add(writer, first->run->tenant, &image, first->run->position.offset,
+        rc = store_writer_add(writer, first->run->tenant, &image, COMPRESSION_HOT,
+                              first->run->position.offset,
                               last->run->position.offset, err);
         p->tally.raw_bytes += image.raw_bytes;
         p->tally.segments_written++;

@@ -23,7 +23,6 @@
 #define RETIRE_PER_ROUND 1000u
 /* Merges per round and partition, so that retention and the disk get their turn. */
 #define MERGES_PER_ROUND 16u
-#define QUIET_NS         (600 * TEL_NS_PER_S)
 
 /* ---- the disk ----------------------------------------------------------------------------------- */
 
@@ -153,10 +152,11 @@ static bool stopping(struct shard_server *s)
 static void merge(struct shard_server *s, struct store *store, bool *busy)
 {
     struct merge_stats stats = s->merge_stats;
+    int64_t cold = tel_day_of(tel_wall_ns(s->options.clock)) - s->options.cold_after_days;
     for (unsigned i = 0; i < MERGES_PER_ROUND && !stopping(s); i++) {
         struct tel_error err;
         bool done = false;
-        tel_code rc = merger_step(s->merger, store, QUIET_NS, &done, &stats, &err);
+        tel_code rc = merger_step(s->merger, store, s->quiet_ns, cold, &done, &stats, &err);
         if (rc != TEL_OK)
             tel_log_warn("cannot merge", tel_kv_error(&err));
         *busy = *busy || done;

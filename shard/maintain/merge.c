@@ -11,15 +11,15 @@
 #define COMPRESSION_HOT 1
 
 struct merger {
-    uint64_t full_rows;
+    struct merger_options options;
     struct segment_learnt *learnt;
     struct segment_builder *builder;
 };
 
-struct merger *merger_new(uint64_t rows)
+struct merger *merger_new(const struct merger_options *options)
 {
     struct merger *merger = TEL_NEW(struct merger);
-    merger->full_rows = rows;
+    merger->options = *options;
     merger->learnt = segment_learnt_new();
     merger->builder = segment_builder_new(merger->learnt);
     return merger;
@@ -119,7 +119,7 @@ static bool same_group(const struct store_segment *a, const struct store_segment
 /* ---- merging ------------------------------------------------------------------------------------ */
 
 static tel_code merge_inputs(struct merger *merger, struct store *store,
-                             struct store_segment *const *inputs, size_t count,
+                             struct store_segment *const *inputs, size_t count, int level,
                              struct merge_stats *stats, struct tel_error *err)
 {
     struct rebuild rebuild;
@@ -131,10 +131,15 @@ static tel_code merge_inputs(struct merger *merger, struct store *store,
     }
     struct segment_image image;
     if (rc == TEL_OK)
-        rc = segment_builder_finish(merger->builder, COMPRESSION_HOT, &image, err);
+        rc = segment_builder_finish(merger->builder, level, &image, err);
     if (rc == TEL_OK)
-        rc = store_replace(store, inputs, count, &image, err);
-    if (rc == TEL_OK) {
+        rc = store_replace(store, inputs, count, &image, (uint32_t)level, err);
+    if (rc == TEL_OK && count == 1) {
+        stats->recoded++;
+        if (image.stored_bytes < inputs[0]->stored_bytes)
+            stats->recoded_saved_bytes += inputs[0]->stored_bytes - image.stored_bytes;
+        stats->written_bytes += image.stored_bytes;
+    } else if (rc == TEL_OK) {
         stats->merges++;
         stats->inputs += count;
         stats->rows += image.rows;
@@ -147,8 +152,28 @@ static tel_code merge_inputs(struct merger *merger, struct store *store,
     return rc;
 }
 
+/* A full or quiet segment of a cold day that was not coded for it yet; or NULL. */
+static struct store_segment *find_cold(struct merger *merger, const store_segments *all,
+                                       int64_t quiet_ns, int64_t cold_day)
+{
+    for (size_t i = 0; i < all->len && merger->options.cold_level > 0; i++) {
+        struct store_segment *s = all->items[i];
+        if (store_segment_day(s) < cold_day && !atomic_load(&s->damaged) &&
+            s->compression < (uint32_t)merger->options.cold_level &&
+            s->raw_bytes <= RAW_BYTES_MAX && store_segment_quiet_ns(s) >= quiet_ns)
+            return s;
+    }
+    return NULL;
+}
+
+static int level_of(const struct merger *merger, const struct store_segment *s, int64_t cold_day)
+{
+    bool cold = merger->options.cold_level > 0 && store_segment_day(s) < cold_day;
+    return cold ? merger->options.cold_level : COMPRESSION_HOT;
+}
+
 tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
-                     bool *ret_done, struct merge_stats *stats, struct tel_error *err)
+                     int64_t cold_day, bool *ret_done, struct merge_stats *stats, struct tel_error *err)
 {
     struct store_view view = {0};
     struct tel_buf missing = {0};
@@ -163,11 +188,17 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_n
         for (end = i + 1; end < all->len && same_group(all->items[i], all->items[end]); end++)
             ;
         size_t first;
-        size_t n = merge_choose(all->items + i, end - i, merger->full_rows,
+        size_t n = merge_choose(all->items + i, end - i, merger->options.full_rows,
                                 store_segment_quiet_ns(all->items[i]) >= quiet_ns, &first);
         if (n == 0)
             continue;
-        rc = merge_inputs(merger, store, all->items + i + first, n, stats, err);
+        rc = merge_inputs(merger, store, all->items + i + first, n,
+                          level_of(merger, all->items[i], cold_day), stats, err);
+        done = rc == TEL_OK;
+    }
+    struct store_segment *cold = find_cold(merger, all, quiet_ns, cold_day);
+    if (rc == TEL_OK && !done && cold) {
+        rc = merge_inputs(merger, store, &cold, 1, merger->options.cold_level, stats, err);
         done = rc == TEL_OK;
     }
     store_view_done(&view);

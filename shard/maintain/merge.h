@@ -13,19 +13,24 @@
 
 struct merger;
 
-/* rows: what a full segment has. */
-struct merger *merger_new(uint64_t rows);
+struct merger_options {
+    uint64_t full_rows; /* of a full segment */
+    int cold_level;     /* of zstd, for days before cold_day; 0: they stay as they are */
+};
+struct merger *merger_new(const struct merger_options *options);
 void merger_free(struct merger *merger);
 
 struct merge_stats {
     uint64_t merges, inputs, rows, read_bytes, written_bytes, failures;
+    uint64_t recoded, recoded_saved_bytes;
 };
 
 /* Finds one set of segments to merge and merges it. quiet_ns: of days that got nothing new for so
  * long, what is left is merged too, however little it is. *ret_done: false when there was
- * nothing to do. TEL_ERR_CORRUPT: a segment cannot be read; it is passed over from then on. */
+ * nothing to do. With nothing to merge, one segment of a day before cold_day is coded anew with the
+ * stronger compression. TEL_ERR_CORRUPT: a segment cannot be read; it is passed over from then on. */
 TEL_MUST_USE tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
-                                  bool *ret_done, struct merge_stats *stats,
+                                  int64_t cold_day, bool *ret_done, struct merge_stats *stats,
                                   struct tel_error *err);
 
 /* For tests: which of the segments, in the log's order, would be merged; 0 for none. */

@@ -193,6 +193,7 @@ struct store_segment *store_segment_new(struct store_day *day, const struct entr
     s->rows = entry->rows;
     s->raw_bytes = entry->raw_bytes;
     s->stored_bytes = entry->stored_bytes;
+    s->compression = entry->compression;
     s->min_time_ns = entry->min_time_ns;
     s->max_time_ns = entry->max_time_ns;
     s->merged = entry->kind == ENTRY_MERGE;

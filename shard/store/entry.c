@@ -66,6 +66,7 @@ void entry_encode(const struct entry *e, int64_t day, struct tel_buf *ret)
     put(ret, e->rows);
     put(ret, e->raw_bytes);
     put(ret, e->stored_bytes);
+    put(ret, e->compression);
     put_signed(ret, e->min_time_ns);
     put_signed(ret, e->max_time_ns);
     put(ret, e->section_count);
@@ -170,6 +171,7 @@ tel_code entry_decode(struct tel_span bytes, int64_t day, uint64_t id, struct en
     e.rows = get(&in, UINT64_MAX);
     e.raw_bytes = get(&in, UINT64_MAX);
     e.stored_bytes = get(&in, UINT64_MAX);
+    e.compression = (uint32_t)get(&in, UINT32_MAX);
     e.min_time_ns = get_signed(&in);
     e.max_time_ns = get_signed(&in);
     get_tables(&in, &e);

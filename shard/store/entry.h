@@ -65,6 +65,7 @@ struct entry {
     int64_t first_offset, last_offset; /* of its events' messages */
     struct tel_span tenant;
     uint64_t rows, raw_bytes, stored_bytes;
+    uint32_t compression; /* the level that it was made with */
     int64_t min_time_ns, max_time_ns;
     uint32_t section_count, replaces_count;
     struct entry_section *sections; /* sorted by section */

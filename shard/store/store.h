@@ -104,6 +104,7 @@ struct store_segment {
     int64_t first_offset, last_offset;
     struct tel_span tenant;
     uint64_t rows, raw_bytes, stored_bytes;
+    uint32_t compression;
     int64_t min_time_ns, max_time_ns;
     bool merged;
     _Atomic bool damaged;  /* a read failed its checksum */
@@ -171,8 +172,9 @@ TEL_MUST_USE tel_code store_writer_begin(struct store *store, int64_t day,
                                          struct tel_error *err);
 /* Copies the image. Nothing is visible before the commit. */
 TEL_MUST_USE tel_code store_writer_add(struct store_writer *writer, struct tel_span tenant,
-                                       const struct segment_image *image, int64_t first_offset,
-                                       int64_t last_offset, struct tel_error *err);
+                                       const struct segment_image *image, uint32_t compression,
+                                       int64_t first_offset, int64_t last_offset,
+                                       struct tel_error *err);
 /* Makes all of it durable and visible at once, with the watermark. Frees the writer, also on an
  * error; then it is not known whether the disk has it, which the next writer of the day finds out. */
 TEL_MUST_USE tel_code store_writer_commit(struct store_writer *writer, struct tel_error *err);
@@ -180,11 +182,11 @@ void store_writer_abort(struct store_writer *writer); /* NULL is fine */
 
 /* ---- maintenance -------------------------------------------------------------------------------- */
 
-/* Puts a merged segment in place of its inputs (of one day and tenant), in one batch. Searches see
+/* Puts a merged segment in place of its inputs (of one day and tenant; one is coded anew), in one batch. Searches see
  * either. TEL_ERR_NOTFOUND if an input is gone meanwhile. */
 TEL_MUST_USE tel_code store_replace(struct store *store, struct store_segment *const *inputs,
                                     size_t count, const struct segment_image *image,
-                                    struct tel_error *err);
+                                    uint32_t compression, struct tel_error *err);
 /* Deletes replaced segments that nobody reads any more. *ret_deleted of them. */
 TEL_MUST_USE tel_code store_collect(struct store *store, size_t *ret_deleted,
                                     struct tel_error *err);

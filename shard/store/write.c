@@ -286,8 +286,8 @@ static void writer_failed(struct store_writer *w)
 }
 
 tel_code store_writer_add(struct store_writer *w, struct tel_span tenant,
-                          const struct segment_image *image, int64_t first_offset,
-                          int64_t last_offset, struct tel_error *err)
+                          const struct segment_image *image, uint32_t compression,
+                          int64_t first_offset, int64_t last_offset, struct tel_error *err)
 {
     if (w->holding) {
         store_put_entry(w->day, &w->held, &w->buf, w->batch);
@@ -304,6 +304,7 @@ tel_code store_writer_add(struct store_writer *w, struct tel_span tenant,
         .id = store_day_take_id(w->day),
         .kind = ENTRY_FLUSH,
         .upto = w->upto,
+        .compression = compression,
         .first_offset = first_offset,
         .last_offset = last_offset,
         .tenant = tenant,
@@ -422,7 +423,8 @@ static tel_code put_unsure_merge(struct store_day *day, struct ldb_batch *batch,
 }
 
 tel_code store_replace(struct store *store, struct store_segment *const *inputs, size_t count,
-                       const struct segment_image *image, struct tel_error *err)
+                       const struct segment_image *image, uint32_t compression,
+                       struct tel_error *err)
 {
     TEL_CHECK(count > 0);
     struct store_day *day = inputs[0]->day;
@@ -437,6 +439,7 @@ tel_code store_replace(struct store *store, struct store_segment *const *inputs,
     }
     struct entry e = {.id = store_day_take_id(day)};
     entry_of_inputs(&e, inputs, count);
+    e.compression = compression;
     put_sections(day, image, batch, &e);
     struct store_segment *merged = store_segment_new(day, &e);
     store_put_entry(day, &e, &buf, batch);

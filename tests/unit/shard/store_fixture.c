@@ -72,7 +72,7 @@ void fixture_add(struct store_writer *writer, const char *tenant, int64_t day, i
     image.min_time_ns = day * TEL_NS_PER_DAY + tag;
     image.max_time_ns = day * TEL_NS_PER_DAY + tag + 10;
     struct tel_error err;
-    tel_code rc = store_writer_add(writer, tel_span_cstr(tenant), &image, tag, tag, &err);
+    tel_code rc = store_writer_add(writer, tel_span_cstr(tenant), &image, 1, tag, tag, &err);
     for (uint32_t i = 0; i < FIXTURE_SECTIONS; i++)
         tel_buf_free(&bufs[i]);
     assert_int_equal(rc, TEL_OK);

@@ -109,6 +109,8 @@ static void open_world(struct world *w, const char *dir, struct store_faults *fa
         .disk_reserve_bytes = UINT64_MAX,
         .retention_bytes = bytes_to_keep(),
         .workers = 2,
+        .quiet_after_ms = 40, /* what is left of a day is merged, and coded anew */
+        .cold_after_days = 1,
         .faults = faults,
     };
     if (shard_server_new(&w->options, w->transport, &w->server, &err) != TEL_OK) {

@@ -274,6 +274,47 @@ static void test_retention_days(void **state)
     world_end(&w);
 }
 
+/* Old days are coded anew, and say the same. */
+static void test_cold(void **state)
+{
+    (void)state;
+    struct tel_rand r;
+    tel_rand_init(&r, 13);
+    feed_offset = 0;
+    uint64_t position = 0;
+    struct tel_clock_manual clock;
+    tel_clock_manual_init(&clock, BASE);
+    struct world w;
+    feed_begin(&w);
+    w.options.clock = &clock.clock;
+    w.options.cold_after_days = 7;
+    w.options.quiet_after_ms = UINT32_MAX;
+    feed_open(&w);
+    for (unsigned i = 0; i < 20; i++)
+        feed_odd(&w, &r, &position, 2000);
+    assert_int_equal(shard_server_settle(w.server, NULL), TEL_OK);
+    struct found before, after;
+    find(&w, "*", &before);
+    Telescope__Shard__V1__StatusResponse *hot = shard_status(w.server, NULL);
+    world_stop(&w, false);
+    w.options.quiet_after_ms = 1;
+    clock.wall += 8 * TEL_NS_PER_DAY;
+    feed_open(&w);
+    assert_int_equal(shard_server_settle(w.server, NULL), TEL_OK);
+    find(&w, "*", &after);
+    same_rows(&before, &after);
+    Telescope__Shard__V1__StatusResponse *cold = shard_status(w.server, NULL);
+    printf("[ cold     ] %llu -> %llu bytes\n",
+           (unsigned long long)hot->partitions[0]->stored_bytes,
+           (unsigned long long)cold->partitions[0]->stored_bytes);
+    assert_true(cold->partitions[0]->stored_bytes < hot->partitions[0]->stored_bytes);
+    protobuf_c_message_free_unpacked(&hot->base, NULL);
+    protobuf_c_message_free_unpacked(&cold->base, NULL);
+    found_done(&before);
+    found_done(&after);
+    world_end(&w);
+}
+
 /* Results that are kept per segment: the second answer is the first, and no time is mistaken. */
 static void test_results(void **state)
 {
@@ -526,7 +567,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_choose),          cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_amplification), cmocka_unit_test(test_retention_bytes),
-        cmocka_unit_test(test_retention_days),  cmocka_unit_test(test_results),
+        cmocka_unit_test(test_retention_days),  cmocka_unit_test(test_cold),
+        cmocka_unit_test(test_results),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_cancel),          cmocka_unit_test(test_million_sources),
     };

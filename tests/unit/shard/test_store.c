@@ -175,9 +175,9 @@ static void test_replace(void **state)
     assert_int_equal(view.segments.len, 4);
     struct segment_section section;
     struct segment_image image = one_section(&section, TEL_SPAN("merged"));
-    assert_int_equal(store_replace(f.store, view.segments.items, 4, &image, NULL), TEL_OK);
+    assert_int_equal(store_replace(f.store, view.segments.items, 4, &image, 1, NULL), TEL_OK);
     /* Twice is refused. */
-    assert_int_equal(store_replace(f.store, view.segments.items, 4, &image, NULL),
+    assert_int_equal(store_replace(f.store, view.segments.items, 4, &image, 1, NULL),
                      TEL_ERR_NOTFOUND);
     store_select(f.store, NULL, 0, INT64_MAX, &after, &missing);
     assert_int_equal(after.segments.len, 1);
