@@ -1,7 +1,8 @@
 """Every process is killed in turn while lines are written, and the broker too; every line is found
 exactly once, in order within its source.
 
-2 sidecars with 4 files each, 4 partitions, 2 shard servers, a router. TEL_CRASH_LINES lines in all
+2 sidecars with 4 files each, 4 partitions, 2 shard servers, a router; over one broker, and over three
+that replicate. TEL_CRASH_LINES lines in all
 (default 500000), TEL_CRASH_ROUNDS rounds of kills (default 2).
 """
 import os
@@ -40,23 +41,24 @@ class Writer(threading.Thread):
             self.error = e
 
 
-def kill_in_turn(stack, cluster, r, writer):
-    """Kills each process `ROUNDS` times, in random order; each stays down for a random while."""
+def kill_in_turn(stack, cluster, r, writer, rounds):
+    """Kills each process `rounds` times, in random order; each stays down for a random while."""
     kills = []
-    for _ in range(ROUNDS):
-        victims = [*stack.programs, "broker"]
+    for _ in range(rounds):
+        victims = [*stack.programs, *range(cluster.brokers)]
         r.shuffle(victims)
         for victim in victims:
             down = r.choice([0.0, 0.0, 0.2, 1.0, 2.0])
-            if victim == "broker":
-                cluster.kill9(0)
+            if isinstance(victim, int):
+                cluster.kill9(victim)
                 time.sleep(down)
-                cluster.start_broker(0)
+                cluster.start_broker(victim)
+                kills.append(f"broker{victim}")
             else:
                 victim.kill9()
                 time.sleep(down)
                 victim.start()
-            kills.append(victim if victim == "broker" else victim.name)
+                kills.append(victim.name)
             time.sleep(r.uniform(0.1, 1.5))
     assert not writer.error, writer.error
     return kills
@@ -66,16 +68,15 @@ def topic_lines(cluster, topic, partitions):
     return sum(len(p) for p in read_topic(cluster.bootstrap, topic, partitions))
 
 
-@pytest.mark.kafka(heap_mb=384)
-def test_every_line_once_though_everything_is_killed(own_kafka, procs, bin_dir, tmp_path, seed):
+def crash_run(cluster, procs, bin_dir, tmp_path, seed, lines, rounds):
     r = random.Random(seed)
-    topic = create_topic(own_kafka.bootstrap, "telescope.logs", partitions=4)
-    stack = Stack(procs, bin_dir, tmp_path, own_kafka.bootstrap, topic).start()
+    topic = create_topic(cluster.bootstrap, "telescope.logs", partitions=4, replication=min(3, cluster.brokers))
+    stack = Stack(procs, bin_dir, tmp_path, cluster.bootstrap, topic).start()
     begin = time.monotonic()
-    # A kill takes about 1.5 s, the broker's some seconds more: write for most of that time.
-    writer = Writer(stack.logs, LINES, ROUNDS * (len(stack.programs) * 1.6 + 6), seed)
+    # A kill takes about 1.5 s, a broker's some seconds more: write for most of that time.
+    writer = Writer(stack.logs, lines, rounds * (len(stack.programs) * 1.6 + 6 * cluster.brokers), seed)
     writer.start()
-    kills = kill_in_turn(stack, own_kafka, r, writer)
+    kills = kill_in_turn(stack, cluster, r, writer, rounds)
     writer.join()
     assert not writer.error, writer.error
     total = stack.written
@@ -83,7 +84,7 @@ def test_every_line_once_though_everything_is_killed(own_kafka, procs, bin_dir, 
     stack.wait_count(total, 240)
     found = time.monotonic() - begin
     assert stack.check_all() == total
-    messages = topic_lines(own_kafka, topic, 4)
+    messages = topic_lines(cluster, topic, 4)
 
     stack.stop()  # an orderly end loses and repeats nothing either
     for p in [*stack.shards, stack.router]:
@@ -93,3 +94,14 @@ def test_every_line_once_though_everything_is_killed(own_kafka, procs, bin_dir, 
     assert stack.check_all() == total
     print(f"\nseed {seed}: {total} lines in {len(stack.logs)} files, {len(kills)} kills ({' '.join(kills)}); "
           f"written in {written:.0f} s, all found after {found:.0f} s, in {messages} messages")
+
+
+@pytest.mark.kafka(heap_mb=384)
+def test_every_line_once_though_everything_is_killed(own_kafka, procs, bin_dir, tmp_path, seed):
+    crash_run(own_kafka, procs, bin_dir, tmp_path, seed, LINES, ROUNDS)
+
+
+@pytest.mark.kafka(brokers=3, heap_mb=256)
+def test_the_same_over_three_brokers(own_kafka, procs, bin_dir, tmp_path, seed):
+    """Leaders move while programs die; each partition is on three brokers, two of them must have a message."""
+    crash_run(own_kafka, procs, bin_dir, tmp_path, seed, LINES // 4, 1)
