@@ -3,6 +3,8 @@
 'use strict';
 const $ = id => document.getElementById(id);
 const ROWS_MAX = 10000;
+// Pipes whose order of rows is the answer's own.
+const ORDERED = /\|\s*(sort|order|first|last|top|uniq|stats|facets|patterns|field_names|field_values|union|join)\b/i;
 let running = null;   // AbortController of what runs
 let shown = [];       // the rows on the page
 let ranged = null;    // [from, to] in ms of the last search
@@ -109,7 +111,9 @@ async function search() {
       await lines(res, row => { if (row._error) error = row._error; else shown.push(row); });
     } catch (e) { if (e.name === 'AbortError') throw e; error = error || 'the answer broke off'; }
     const list = document.createDocumentFragment();
-    for (const row of shown.slice(-ROWS_MAX).reverse()) list.append(rowElement(row));
+    const rows = shown.slice(-ROWS_MAX);
+    if (!ORDERED.test(a.query)) rows.reverse(); // newest first
+    for (const row of rows) list.append(rowElement(row));
     $('rows').replaceChildren(list);
     drawFields();
     const took = ((performance.now() - t0) / 1000).toFixed(2);
