@@ -129,6 +129,28 @@ static tel_code query_append_limit(struct query *q, struct tel_error *err)
     return rc;
 }
 
+/* What the shards get: the query, and the extra filter before its own. */
+static tel_code query_text(struct query *q, struct tel_error *err)
+{
+    if (q->params.extra_filter.len == 0) {
+        tel_query_print(&q->text, q->tree);
+        return TEL_OK;
+    }
+    static const struct tel_parse_options options = {.filter_only = true};
+    struct tel_query *extra;
+    tel_code rc = tel_query_parse(q->params.extra_filter, q->params.now_ns, &options, &q->arena,
+                                  &extra, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct tel_filter *kids[] = {extra->filter, q->tree->filter};
+    struct tel_filter both = {.op = TEL_FILTER_AND, .kids = kids, .kid_count = 2};
+    struct tel_query whole = *q->tree;
+    whole.filter = &both;
+    tel_query_print(&q->text, &whole);
+    tel_query_done(extra);
+    return TEL_OK;
+}
+
 static tel_code query_plan(struct query *q, struct tel_error *err)
 {
     const struct tel_query_options *o = &q->tree->options;
@@ -140,7 +162,9 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         max_rows = q->params.limit + q->params.offset;
         q->newest = newest_new(q->params.limit, q->params.offset, q->exec.memory_limit);
     }
-    tel_query_print(&q->text, q->tree);
+    tel_code rc = query_text(q, err);
+    if (rc != TEL_OK)
+        return rc;
     Telescope__Shard__V1__SearchRequest request = TELESCOPE__SHARD__V1__SEARCH_REQUEST__INIT;
     request.tenant = q->tenant;
     request.query = (char *)(uintptr_t)tel_buf_cstr(&q->text);
@@ -149,7 +173,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     request.start_ns = bounds ? q->params.start_ns : 0;
     request.end_ns = bounds ? q->params.end_ns : 0;
     request.max_rows = max_rows;
-    tel_code rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
+    rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
     if (rc != TEL_OK)
         return rc;
     struct shard_map *map = router_map(q->router);

@@ -20,6 +20,8 @@
 
 struct query_params {
     struct tel_span tenant, text;
+    /* A filter that everything must match besides, in subqueries and joins too; empty: none. Parses. */
+    struct tel_span extra_filter;
     int64_t now_ns;          /* what relative times refer to */
     int64_t start_ns, end_ns; /* start <= time < end; both 0: no bounds */
     uint64_t limit, offset;  /* 0: none */

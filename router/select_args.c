@@ -172,6 +172,8 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
     if (paging && (!select_arg_uint(req, "limit", 0, &p->limit) ||
                    !select_arg_uint(req, "offset", 0, &p->offset)))
         return false;
+    if (!select_extra_read(req, p))
+        return false;
     read_timeout(req, &p->timeout_ms);
     struct tel_span partial;
     p->refuse_partial = tel_http_param(req, "allow_partial_response", &partial) && is_false(partial);

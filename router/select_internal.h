@@ -29,6 +29,9 @@ bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now
                      int64_t *ret_ns); /* now if absent */
 bool select_arg_required(struct tel_http_request *req, const char *name, struct tel_span *ret);
 
+/* extra_filters and extra_stream_filters (select_extra.c): into params.extra_filter. */
+bool select_extra_read(struct tel_http_request *req, struct query_params *params);
+
 /* The query with pipes behind it: "<query> | <formatted>", in the request's arena. */
 struct tel_span select_query_with(struct tel_http_request *req, const struct tel_query *tree,
                                   const char *fmt, ...) TEL_PRINTF(3, 4);
