@@ -34,7 +34,8 @@
 #define TEL_LOG_COMPONENT "standalone"
 #include "common/base/log.h"
 
-#define RETENTION_MIN (UINT64_C(1) << 30)
+#define RETENTION_MIN (UINT64_C(16) << 20)
+#define QUEUE_RESERVE_MAX (UINT64_C(2) << 30)
 #define GRPC_WORKERS  16
 #define GRPC_WAITING  1000
 
@@ -78,6 +79,17 @@ static tel_code take_folder(struct standalone *s, struct tel_error *err)
     return rc;
 }
 
+/* What the queue leaves free: the index needs room to take from the queue what fills the disk. Twice
+ * what a shard pauses at. */
+static tel_code queue_reserve(struct standalone *s, uint64_t *ret, struct tel_error *err)
+{
+    struct tel_fs_space space = {0};
+    tel_code rc = tel_fs_space(tel_fs_system(), s->config->data_dir, &space, err);
+    if (rc == TEL_OK)
+        *ret = TEL_MIN(space.total_bytes / 10, QUEUE_RESERVE_MAX);
+    return rc;
+}
+
 static tel_code open_queue(struct standalone *s, struct tel_error *err)
 {
     const struct standalone_config *c = s->config;
@@ -87,20 +99,36 @@ static tel_code open_queue(struct standalone *s, struct tel_error *err)
         .partition_bytes = (uint64_t)c->queue_bytes,
         .sync_interval_ms = (uint32_t)c->queue_sync_interval,
     };
-    tel_code rc = tel_transport_journal_new(&o, &s->p.queue, err);
+    tel_code rc = queue_reserve(s, &o.disk_reserve_bytes, err);
+    if (rc == TEL_OK)
+        rc = tel_transport_journal_new(&o, &s->p.queue, err);
     return rc == TEL_OK ? tel_transport_partitions(s->p.queue, 1000, &s->p.partitions, err) : rc;
 }
 
-/* The budget that is printed at start: what was asked for, or half of what is free. */
+/* The budget that is printed at start: what was asked for, or half of what was free when the folder
+ * was made. That is written down: half of what is free now would shrink with every start. */
 static tel_code size_budget(struct standalone *s, uint64_t *ret, struct tel_error *err)
 {
+    struct tel_fs *fs = tel_fs_system();
     struct tel_fs_space space = {0};
+    struct tel_buf text = {0};
+    unsigned long long known = 0;
     *ret = (uint64_t)s->config->retention_bytes;
     if (*ret)
         return TEL_OK;
-    tel_code rc = tel_fs_space(tel_fs_system(), s->config->data_dir, &space, err);
-    if (rc == TEL_OK)
+    const char *path = below(s, "RETENTION");
+    tel_code rc = tel_fs_read_all(fs, path, 64, &text, err);
+    if (rc == TEL_OK && tel_span_to_u64(tel_span_trim(tel_buf_span(&text)), &known) && known > 0) {
+        *ret = known;
+    } else if (rc == TEL_OK || rc == TEL_ERR_NOTFOUND) {
+        rc = tel_fs_space(fs, s->config->data_dir, &space, err);
         *ret = TEL_MAX(space.free_bytes / 2, RETENTION_MIN);
+        tel_buf_clear(&text);
+        tel_buf_printf(&text, "%llu\n", (unsigned long long)*ret);
+        if (rc == TEL_OK)
+            rc = tel_fs_write_atomic(fs, path, tel_buf_span(&text), err);
+    }
+    tel_buf_free(&text);
     return rc;
 }
 

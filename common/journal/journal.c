@@ -13,7 +13,7 @@
 
 #define DEFAULT_BUDGET   (UINT64_C(1) << 30)
 #define MIN_BUDGET       (UINT64_C(1) << 20)
-#define DEFAULT_SEGMENT  (UINT64_C(64) << 20)
+#define DEFAULT_SEGMENT  (UINT64_C(16) << 20)
 #define DEFAULT_PENDING  (UINT64_C(8) << 20)
 #define DEFAULT_SYNC_MS  5
 #define RECORD_BYTES_MAX (UINT64_C(32) << 20)
@@ -72,6 +72,7 @@ tel_code tel_journal_open(const struct tel_journal_options *o, struct tel_journa
     j->segment_bytes = TEL_MIN(o->segment_bytes ? o->segment_bytes : DEFAULT_SEGMENT, j->budget / 8);
     j->pending_max = TEL_MIN(o->pending_bytes ? o->pending_bytes : DEFAULT_PENDING, j->budget / 8);
     j->record_max = TEL_MIN(RECORD_BYTES_MAX, j->budget / 8 - JOURNAL_FRAME_BYTES);
+    j->disk_reserve = o->disk_reserve_bytes;
     j->sync_interval_ns =
         (int64_t)(o->sync_interval_ms ? o->sync_interval_ms : DEFAULT_SYNC_MS) * TEL_NS_PER_MS;
     tel_mutex_init(&j->lock);

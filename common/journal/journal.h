@@ -6,7 +6,8 @@
  *     waits -> acknowledgements, in order -> readers see the records
  *
  * Only durable records are ever read: an offset that a reader has seen is never given to another
- * record, whatever crashes. Space comes back when every reader has released a whole segment.
+ * record, whatever crashes. Space comes back when every reader has released a whole segment, or all
+ * there is.
  */
 #ifndef TEL_JOURNAL_JOURNAL_H
 #define TEL_JOURNAL_JOURNAL_H
@@ -25,8 +26,10 @@ struct tel_journal_options {
     struct tel_fs *fs;             /* NULL: the machine's */
     const char *dir;               /* made if it is not there; locked against a second process */
     uint64_t budget_bytes;         /* of all files and what waits in memory; 0: 1 GiB; at least 1 MiB */
-    uint64_t segment_bytes;        /* 0: 64 MiB; at most an eighth of the budget */
+    uint64_t segment_bytes;        /* 0: 16 MiB; at most an eighth of the budget */
     uint64_t pending_bytes;        /* appended and not yet durable; 0: 8 MiB; an eighth likewise */
+    uint64_t disk_reserve_bytes;   /* groups are refused (TEL_ERR_NOSPACE) that would leave less free on
+                                      the disk: for whoever has to empty the journal. 0: none */
     uint32_t sync_interval_ms;     /* an append waits at most this long for others to share its
                                       fsync; when none was just made it does not wait. 0: 5 */
     const struct tel_clock *clock; /* for timestamps; NULL: the machine's */

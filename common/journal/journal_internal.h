@@ -35,7 +35,7 @@ struct tel_journal {
     const struct tel_clock *clock;
     char *dir;
     struct tel_fs_lock *dir_lock;
-    uint64_t budget, segment_bytes, pending_max, record_max;
+    uint64_t budget, segment_bytes, pending_max, record_max, disk_reserve;
     int64_t sync_interval_ns;
 
     struct tel_mutex lock;

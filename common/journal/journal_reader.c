@@ -61,7 +61,7 @@ void tel_journal_release(struct tel_journal_reader *r, int64_t offset)
     int64_t floor = journal_floor(j);
     if (floor > j->trim_floor) {
         j->trim_floor = floor;
-        if (j->segments.len > 1 && j->segments.items[1].base <= floor)
+        if (floor == j->durable_next || (j->segments.len > 1 && j->segments.items[1].base <= floor))
             tel_cond_signal(&j->work);
     }
     tel_mutex_unlock(&j->lock);

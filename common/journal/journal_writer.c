@@ -13,7 +13,8 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-#define REFUSE_NS (200 * TEL_NS_PER_MS)
+#define REFUSE_NS  (200 * TEL_NS_PER_MS)
+#define ROLL_BYTES (UINT64_C(1) << 20)
 
 /* ---- segments ----------------------------------------------------------------------------- */
 
@@ -91,6 +92,19 @@ static void seal_active(struct tel_journal *j)
 
 /* ---- a group ------------------------------------------------------------------------------ */
 
+/* Does the group leave the reserve alone? */
+static tel_code check_reserve(const struct tel_journal *j, struct tel_error *err)
+{
+    struct tel_fs_space space = {0};
+    if (j->disk_reserve == 0)
+        return TEL_OK;
+    tel_code rc = tel_fs_space(j->fs, j->dir, &space, err);
+    if (rc == TEL_OK && space.free_bytes < j->disk_reserve + j->writing.bytes.len)
+        rc = tel_error_set(err, TEL_ERR_NOSPACE, "only %llu bytes are free, %llu are to be left",
+                           (unsigned long long)space.free_bytes, (unsigned long long)j->disk_reserve);
+    return rc;
+}
+
 /* The group is durable, or an error and nothing of it is in the log. */
 static tel_code write_once(struct tel_journal *j, bool *ret_sync_failed, struct tel_error *err)
 {
@@ -121,7 +135,9 @@ static tel_code write_once(struct tel_journal *j, bool *ret_sync_failed, struct 
 static tel_code write_group(struct tel_journal *j, struct tel_error *err)
 {
     bool sync_failed = false;
-    tel_code rc = write_once(j, &sync_failed, err);
+    tel_code rc = check_reserve(j, err);
+    if (rc == TEL_OK)
+        rc = write_once(j, &sync_failed, err);
     if (rc != TEL_OK && sync_failed) {
         tel_log_warn("fsync failed; writing the group again to a new segment",
                      tel_kv_str("dir", j->dir), tel_kv_error(err));
@@ -228,6 +244,25 @@ static void trim(struct tel_journal *j)
     }
 }
 
+/* Has everything been released, and is the active segment worth the fsyncs of a new one? */
+static bool can_roll(const struct tel_journal *j)
+{
+    const struct journal_segment *last = &j->segments.items[j->segments.len - 1];
+    return j->active && j->queue.acks.len == 0 && j->trim_floor == j->durable_next &&
+           last->bytes >= ROLL_BYTES;
+}
+
+/* Begins a new segment, so that the released one can go. The lock is held at call and return. */
+static void roll(struct tel_journal *j)
+{
+    struct tel_error err;
+    tel_mutex_unlock(&j->lock);
+    seal_active(j);
+    if (journal_segment_make(j, j->durable_next, &err) != TEL_OK) /* the next group tries again */
+        tel_log_warn("cannot begin a new segment", tel_kv_str("dir", j->dir), tel_kv_error(&err));
+    tel_mutex_lock(&j->lock);
+}
+
 /* ---- the thread --------------------------------------------------------------------------- */
 
 /* Until when more records may join; 0: go now. */
@@ -244,6 +279,8 @@ void journal_writer_run(void *arg)
     struct tel_journal *j = arg;
     tel_mutex_lock(&j->lock);
     for (;;) {
+        if (can_roll(j))
+            roll(j);
         trim(j);
         if (j->queue.acks.len > 0) {
             int64_t until = company_until(j);
@@ -253,7 +290,7 @@ void journal_writer_run(void *arg)
                 commit(j);
         } else if (j->stop) {
             break;
-        } else if (!can_trim(j)) {
+        } else if (!can_trim(j) && !can_roll(j)) {
             tel_cond_wait(&j->work, &j->lock);
         }
     }

@@ -367,6 +367,7 @@ static tel_code open_journals(struct journal_transport *t,
             .fs = o->fs,
             .dir = dir,
             .budget_bytes = o->partition_bytes,
+            .disk_reserve_bytes = o->disk_reserve_bytes,
             .sync_interval_ms = o->sync_interval_ms,
         };
         rc = tel_journal_open(&jo, &t->journals[i], err);

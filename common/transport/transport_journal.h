@@ -18,6 +18,7 @@ struct tel_transport_journal_options {
     uint32_t partitions;      /* fixed when the folder is made; a differing number is refused later.
                                  0: as the folder has it; when it is made, as many as CPUs, at most 8 */
     uint64_t partition_bytes; /* byte budget of each partition's journal; 0: 1 GiB */
+    uint64_t disk_reserve_bytes; /* refuse what would leave less free on the disk; 0: none */
     uint32_t sync_interval_ms; /* group fsync: at most this long after an append; 0: 5 ms */
 };
 

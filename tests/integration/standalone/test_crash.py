@@ -1,7 +1,10 @@
 """kill -9 at random moments: what was acknowledged is there exactly once, what a file held too."""
 import random
+import subprocess
 import threading
 import time
+
+import pytest
 
 from standalone import Standalone
 from waiting import poll_until
@@ -88,3 +91,33 @@ def test_tailed_files_survive_kill9(procs, bin_dir, tmp_path, seed):
         rows = s.query(f'{{file="{logs / f"{f}.log"}"}} | sort by (_time) | fields _msg', timeout="60s")
         assert [int(r["_msg"][:8]) for r in rows] == list(range(f * per_file, (f + 1) * per_file))
     s.stop()
+
+
+def test_full_disk(procs, bin_dir, tmp_path, seed):
+    """A disk that fills up: inserts are refused, nothing that was accepted is lost, queries go on."""
+    rnd = random.Random(seed)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    try:
+        s = Standalone(procs, bin_dir, disk / "data", options=["retention.bytes=1GB", "insert.timeout=1s"]).start()
+        acked, sent, refused = set(), set(), 0
+        while refused < 3 and len(sent) < 100000:  # random text hardly packs: the index fills the disk too
+            ids = [f"{rnd.getrandbits(128):032x}" for _ in range(1000)]
+            sent.update(ids)
+            if s.insert([{"_msg": f"{x} {rnd.getrandbits(1600):0400x}", "id": x} for x in ids]):
+                acked.update(ids)
+            else:
+                refused += 1
+        assert refused == 3, "the disk was never full"
+        found = [r["id"] for r in s.query("* | fields id")]
+        print(f"TEL_SEED={seed}: {len(sent)} sent, {len(acked)} acknowledged, {len(found)} found")
+        assert len(found) == len(set(found)) and acked <= set(found) <= sent
+        s.kill9()
+        s.start()
+        s.wait_count("*", len(acked), seconds=60)
+        assert acked <= {r["id"] for r in s.query("* | fields id")}
+        s.kill9()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)

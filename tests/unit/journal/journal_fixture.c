@@ -65,6 +65,8 @@ void append_number(struct tel_journal *j, uint64_t number, size_t size, tel_jour
                                     &err)) == TEL_ERR_AGAIN)
         sched_yield();
     tel_buf_free(&value);
+    if (rc != TEL_OK)
+        print_error("append of %llu: %s\n", (unsigned long long)number, err.text);
     assert_int_equal(rc, TEL_OK);
 }
 

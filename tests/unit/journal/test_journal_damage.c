@@ -264,12 +264,34 @@ static void test_full_disk(void **state)
     dir_remove(dir);
 }
 
+/* The reserve is refused to appends, before anything is written. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    char *dir = dir_make();
+    struct tel_error err;
+    struct ack_count acks = {.last_offset = -1};
+    struct tel_journal *j = journal_open_ok(
+        &(struct tel_journal_options){.dir = dir, .sync_interval_ms = 1, .disk_reserve_bytes = UINT64_MAX / 2});
+    append_number(j, 0, 10, count_ack, &acks);
+    assert_int_equal(tel_journal_flush(j, 10000, &err), TEL_OK);
+    assert_int_equal(atomic_load(&acks.failed), 1);
+    assert_int_equal(acks.last_code, TEL_ERR_NOSPACE);
+    assert_int_equal(tel_journal_append(j, TEL_SPAN("k"), TEL_SPAN("v"), NULL, NULL, &err), TEL_ERR_NOSPACE);
+    struct tel_journal_stats s;
+    tel_journal_stats(j, &s);
+    assert_int_equal(s.high, 0);
+    tel_journal_close(j);
+    dir_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torn_at_every_byte), cmocka_unit_test(test_torn_header),
         cmocka_unit_test(test_damage_at_every_byte), cmocka_unit_test(test_torn_group),
         cmocka_unit_test(test_missing_segment),    cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
