@@ -74,6 +74,7 @@ static tel_code open_partitions(struct shard_server *s, struct tel_transport *tr
             .transport = transport,
             .bury = o->bury,
             .bury_ctx = o->bury_ctx,
+            .schemas_dir = o->schemas_dir,
             .limits = {.memory_bytes = o->memory_bytes / o->partition_count,
                        .segment_rows = o->segment_rows,
                        .flush_interval_ms = o->flush_interval_ms,

@@ -39,6 +39,8 @@ struct shard_options {
     tel_code (*bury)(void *ctx, const struct tel_message *message, const struct tel_error *why,
                      struct tel_error *err);
     void *bury_ctx;
+    const char *schemas_dir; /* writer schemas other than ours, see common/record/schema_folder.h;
+                              * NULL or empty: none are known */
 
     uint64_t memory_bytes;      /* for events not yet in segments, all partitions; 0: 128 MiB */
     uint64_t cache_bytes;       /* for open segments, kept between searches; 0: 64 MiB */

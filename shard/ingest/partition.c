@@ -9,6 +9,8 @@
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/record/schema_folder.h"
+#include "common/sys/fs.h"
 #include "shard/ingest/partition_private.h"
 
 #define POLL_MESSAGES  256u
@@ -48,7 +50,9 @@ tel_code partition_new(const struct partition_options *options, struct partition
     p->replay_end = store_highest_watermark(p->store);
     p->status.visible = p->next;
     p->status.counters = p->counters;
-    p->decoder = tel_record_decoder_new(NULL, NULL);
+    if (options->schemas_dir && *options->schemas_dir)
+        p->schemas = tel_schema_folder_new(tel_fs_system(), options->schemas_dir);
+    p->decoder = tel_record_decoder_new(p->schemas ? tel_schema_folder_lookup : NULL, p->schemas);
     p->learnt = segment_learnt_new();
     p->builder = segment_builder_new(p->learnt);
     *ret = p;
@@ -66,6 +70,7 @@ void partition_free(struct partition *p)
     segment_builder_free(p->builder);
     segment_learnt_free(p->learnt);
     tel_record_decoder_free(p->decoder);
+    tel_schema_folder_free(p->schemas);
     tel_vec_free(&p->gaps);
     tel_map_free(&p->groups);
     tel_map_free(&p->days);

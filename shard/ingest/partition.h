@@ -39,6 +39,7 @@ struct partition_options {
     tel_code (*bury)(void *ctx, const struct tel_message *message, const struct tel_error *why,
                      struct tel_error *err);
     void *bury_ctx;
+    const char *schemas_dir; /* as in shard_options */
     struct partition_limits limits;
     const struct store_faults *faults;
 };

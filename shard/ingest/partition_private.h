@@ -19,6 +19,7 @@ struct partition {
 
     /* The owner's. */
     struct tel_consumer *consumer;
+    struct tel_schema_folder *schemas; /* NULL: none are known but ours */
     struct tel_record_decoder *decoder;
     struct segment_learnt *learnt;
     struct segment_builder *builder;

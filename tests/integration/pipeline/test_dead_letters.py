@@ -1,4 +1,7 @@
 """Messages that are no records go to the topic of dead letters, with the reason; the partition goes on."""
+import copy
+import json
+
 from confluent_kafka import Producer
 
 from records import LOG_BATCH, decode_dead_letter, encode, schema_fingerprint
@@ -12,6 +15,32 @@ def batch(number, source="handmade"):
         {"timestamp": 1_700_000_000_000_000_000 + number, "position": number, "severity": 9,
          "body": b"tag=%s id=%s-%d" % (source.encode(), source.encode(), number), "attributes": {}, "trace_id": None,
          "span_id": None}]}
+
+
+def test_other_writers_schemas(kafka, procs, bin_dir, tmp_path):
+    """A registry's id and a schema of another producer, told to the shard in a folder."""
+    schemas = tmp_path / "schemas"
+    schemas.mkdir()
+    (schemas / "id-7.avsc").write_text(json.dumps(LOG_BATCH))
+    topic = create_topic(kafka.bootstrap, new_topic_name("writers"), partitions=1)
+    stack = Stack(procs, bin_dir, tmp_path, kafka.bootstrap, topic, partitions=1, sidecars=0, shards=1,
+                  shard_extra=f'record = {{ schemas = "{schemas}"; }};').start()
+    other = copy.deepcopy(LOG_BATCH)
+    other["fields"].reverse()
+    other["fields"].append({"name": "more", "type": "string"})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    producer.produce(topic, encode(batch(0), frame="confluent", schema_id=7), partition=0)
+    assert producer.flush(30) == 0
+    stack.wait_count(1, 60)
+    (schemas / "other.avsc").write_text(json.dumps(other))  # while the shard runs
+    producer.produce(topic, encode(dict(batch(1), more="x"), other), partition=0)
+    producer.produce(topic, encode(batch(2), frame="confluent", schema_id=8), partition=0)  # nobody knows it
+    producer.produce(topic, encode(batch(3)), partition=0)
+    assert producer.flush(30) == 0
+    stack.wait_count(3, 60)
+    letters = [decode_dead_letter(m.value()) for m in read_topic(kafka.bootstrap, stack.dead_letters, 1)[0]]
+    assert [(g["offset"], g["code"]) for g in letters] == [(2, "NOTFOUND")]
+    stack.stop()
 
 
 def varint(n):

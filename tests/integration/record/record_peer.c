@@ -3,8 +3,7 @@
  *
  *     record_peer write SEED COUNT DIR    COUNT random batches into DIR/N.msg, and each as a line of JSON
  *     record_peer dump SCHEMAS FILE...    decodes messages, one line of JSON each; writer schemas are
- *                                         looked up as SCHEMAS/<fingerprint, 16 hex digits>.avsc or
- *                                         SCHEMAS/id<number>.avsc
+ *                                         looked up in the folder SCHEMAS
  *
  * In the JSON all bytes are hexadecimal text; a message that cannot be decoded is {"code", "error"}.
  */
@@ -13,7 +12,8 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "common/record/codec.h"
+#include "common/record/schema_folder.h"
+#include "common/sys/fs.h"
 #include "tests/unit/record/random_batch.h"
 
 static void die(const char *what, const char *path)
@@ -111,25 +111,10 @@ static int write_batches(uint64_t seed, int count, const char *dir)
     return 0;
 }
 
-static tel_code look_up(void *ctx, enum tel_record_frame frame, uint64_t id, struct tel_span *ret_json,
-                        struct tel_error *err)
+static int dump(const char *schemas, char **files, int count)
 {
-    static char *last;
-    char path[1024];
-    size_t len = 0;
-    snprintf(path, sizeof path, frame == TEL_RECORD_CONFLUENT ? "%s/id%llu.avsc" : "%s/%016llx.avsc",
-             (const char *)ctx, (unsigned long long)id);
-    free(last);
-    last = read_file(path, &len);
-    if (!last)
-        return tel_error_set(err, TEL_ERR_NOTFOUND, "no schema %s", path);
-    *ret_json = tel_span_make(last, len);
-    return TEL_OK;
-}
-
-static int dump(char *schemas, char **files, int count)
-{
-    struct tel_record_decoder *d = tel_record_decoder_new(look_up, schemas);
+    struct tel_schema_folder *folder = tel_schema_folder_new(tel_fs_system(), schemas);
+    struct tel_record_decoder *d = tel_record_decoder_new(tel_schema_folder_lookup, folder);
     for (int i = 0; i < count; i++) {
         struct tel_arena arena = {0};
         struct tel_batch batch;
@@ -151,6 +136,7 @@ static int dump(char *schemas, char **files, int count)
         tel_arena_free(&arena);
     }
     tel_record_decoder_free(d);
+    tel_schema_folder_free(folder);
     return 0;
 }
 
