@@ -14,7 +14,6 @@
 #define BUDGET_COST  10
 #define NEAR_NS      (5 * TEL_NS_PER_MS) /* before the deadline there is no time for another try */
 #define EXPIRE_MS    20  /* how late the calls' own deadlines may be */
-#define HOLD_MS      500 /* rows are not held back longer than this */
 
 struct part {
     const struct shard_replicas *replicas;
@@ -619,7 +618,7 @@ struct rows *fanout_pop(struct fanout_source *s)
 
 struct rows *fanout_take(struct fanout *f)
 {
-    int64_t before = now_ns() - HOLD_MS * TEL_NS_PER_MS;
+    int64_t before = f->o.hold_ms ? now_ns() - f->o.hold_ms * TEL_NS_PER_MS : INT64_MIN;
     for (struct fanout_source *s = f->sources; s; s = s->next)
         if (source_has_rows(s) && (s->ended || s->consumed || s->first_ns < before ||
                                    s->queued_bytes > f->o.hold_bytes))

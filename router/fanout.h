@@ -9,8 +9,7 @@
  *
  * A source that fails before a row of it was taken is replaced by searches of the next replicas; one
  * that fails later leaves its partitions missing, for its rows cannot be taken back. That is why a
- * source holds its rows a little (fanout_options.hold_bytes): answers of ordinary size are all or
- * nothing. A server that says nothing at all for hedge_after_ms gets rivals on the next replicas;
+ * source holds its rows a little (hold_bytes, hold_ms): answers of ordinary size are all or nothing. A server that says nothing at all for hedge_after_ms gets rivals on the next replicas;
  * whoever speaks first is kept.
  *
  * What cannot be had is said partition by partition. Belongs to one thread.
@@ -38,7 +37,8 @@ struct fanout_options {
     Telescope__Shard__V1__SearchRequest request;
     int64_t deadline_ns;   /* monotonic */
     int hedge_after_ms;    /* 0: never */
-    size_t hold_bytes;     /* rows a source holds back so that it can be replaced */
+    size_t hold_bytes;     /* rows a source holds back so that it can be replaced, */
+    int hold_ms;           /* for so long at most; 0: until it has ended */
     size_t queue_bytes;    /* rows a source may have waiting; then it is paused */
     uint64_t turn;         /* which replica is first: differs from query to query */
     struct fanout_budget *budget;  /* may be NULL */

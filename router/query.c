@@ -22,6 +22,7 @@
 #include "router/newest.h"
 
 #define HOLD_BYTES  (1u << 20)
+#define HOLD_MS     500
 #define QUEUE_BYTES (4u << 20)
 #define POLL_MS     50
 #define NESTED_MAX  8
@@ -176,6 +177,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
     if (rc != TEL_OK)
         return rc;
+    bool streams = tel_query_is_streaming(q->tree) && !q->newest;
     struct shard_map *map = router_map(q->router);
     q->fanout = fanout_new(&(struct fanout_options){
         .client = q->router->client,
@@ -183,7 +185,9 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .request = request,
         .deadline_ns = q->shards_deadline_ns,
         .hedge_after_ms = q->router->options.hedge_after_ms,
-        .hold_bytes = HOLD_BYTES,
+        /* Nobody waits for the first row of an answer that needs them all. */
+        .hold_bytes = streams ? HOLD_BYTES : QUEUE_BYTES / 2,
+        .hold_ms = streams ? HOLD_MS : 0,
         .queue_bytes = QUEUE_BYTES,
         .turn = atomic_fetch_add(&q->router->turn, 1),
         .budget = &q->router->budget,

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from protos import load
 from shards import SECOND, START_NS, ShardCluster
+from topics import create_topic, new_topic_name
 from waiting import poll_until
 
 pb, stubs = load("schemas/router.proto")
@@ -230,6 +231,47 @@ def test_replicas(procs, bin_dir, tmp_path, kafka, topic, seed):
             assert time.monotonic() - start < 5
     finally:
         c.shards[3].process.signal(signal.SIGCONT)
+
+
+def test_many_servers_some_down(procs, bin_dir, tmp_path, kafka, seed):
+    """Ten servers hold ten partitions twice; while one is killed and one frozen, others in turn, no
+    answer is partial and none takes long."""
+    rnd = random.Random(seed)
+    topic = create_topic(kafka.bootstrap, new_topic_name(), partitions=10)
+    holdings = [f"{i},{(i + 1) % 10}" for i in range(10)]
+    c = ShardCluster(procs, bin_dir, tmp_path, kafka.bootstrap, topic, holdings,
+                     router_options=["query.hedge_after=200ms"])
+    c.batches = make_batches(rnd, 10, 40, 100)
+    c.events = all_events(c.batches)
+    c.start()
+    c.produce(c.batches)
+
+    def events():
+        _, _, body = c.get(c.http, "/select/status")
+        return [s["events"] for s in json.loads(body)["shards"]]
+    poll_until(lambda: sum(events()) == 2 * len(c.events), 60, lambda: f"all events twice; there are {events()}")
+    newest = [e[4] for e in c.events[-100:]]
+    times = []
+    for _ in range(3):
+        killed = rnd.randrange(10)
+        frozen = (killed + rnd.choice([2, 3, 4, 5, 6, 7, 8])) % 10  # no partition loses both of its servers
+        c.shards[killed].process.kill9()
+        c.shards[frozen].process.signal(signal.SIGSTOP)
+        try:
+            for _ in range(25):
+                start = time.monotonic()
+                assert [r["_msg"] for r in c.query("*", limit=100)] == newest
+                assert c.count("*") == len(c.events)
+                times.append((time.monotonic() - start) / 2)
+        finally:
+            c.shards[frozen].process.signal(signal.SIGCONT)
+        c.shards[killed].process.start()
+        c.wait_ready(c.shards[killed].process)
+        poll_until(lambda: sum(events()) == 2 * len(c.events), 30, "the server that was killed is back")
+    times.sort()
+    print(f"TEL_SEED={seed}: {len(times)} pairs of queries, median {times[len(times) // 2] * 1e3:.0f} ms, "
+          f"slowest {times[-1] * 1e3:.0f} ms")
+    assert times[-1] < 5
 
 
 def test_reload_and_stop(cluster):
