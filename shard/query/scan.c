@@ -158,6 +158,26 @@ static int by_key(const void *a, const void *b)
                            &((const struct segment_event *)b)->key);
 }
 
+/* The stream of these labels. Messages of a source bring the same ones again and again, and to print
+ * and hash them costs more than to look: the last few are kept. */
+static struct segment_stream *find_stream(struct searcher *me, const struct chunk_run *run)
+{
+    uint64_t hash = run->label_count;
+    for (uint32_t i = 0; i < run->label_count; i++)
+        hash = tel_hash64(run->labels[i].value, tel_hash64(run->labels[i].name, hash));
+    struct known_stream *k = &me->streams[hash % KNOWN_STREAMS];
+    bool same = k->stream && k->hash == hash && k->stream->label_count == run->label_count;
+    for (uint32_t i = 0; same && i < run->label_count; i++)
+        same = tel_span_eq(k->stream->labels[i].name, run->labels[i].name) &&
+               tel_span_eq(k->stream->labels[i].value, run->labels[i].value);
+    if (!same) {
+        k->hash = hash;
+        k->stream = TEL_ARENA_NEW(&me->arena, struct segment_stream);
+        segment_stream_init(k->stream, run->labels, run->label_count, &me->arena);
+    }
+    return k->stream;
+}
+
 static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint32_t partition,
                          struct range range, struct segment_event *out)
 {
@@ -167,10 +187,8 @@ static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint3
         const struct tel_event *e = &run->events[i];
         if (e->timestamp_ns < range.from_ns || e->timestamp_ns >= range.end_ns)
             continue;
-        if (!stream) {
-            stream = TEL_ARENA_NEW(&me->arena, struct segment_stream);
-            segment_stream_init(stream, run->labels, run->label_count, &me->arena);
-        }
+        if (!stream)
+            stream = find_stream(me, run);
         out[count++] = (struct segment_event){
             {e->timestamp_ns, partition, run->first + i, run->position.offset}, stream, e};
     }
@@ -185,6 +203,7 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
     uint64_t hash = tel_hash64(s->tenant, 0);
     struct segment_event *events = tel_arena_alloc(&me->arena, chunk->rows * sizeof(*events));
     size_t count = 0;
+    memset(me->streams, 0, sizeof(me->streams)); /* they lived in the arena */
     for (size_t i = 0; i < chunk->runs.len; i++) {
         const struct chunk_run *run = &chunk->runs.items[i];
         if (run->tenant_hash == hash && tel_span_eq(run->tenant, s->tenant) &&

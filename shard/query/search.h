@@ -86,6 +86,13 @@ struct search {
     uint64_t segments, pruned, cpu_ns;
 };
 
+#define KNOWN_STREAMS 128u
+
+struct known_stream {
+    uint64_t hash;
+    struct segment_stream *stream; /* in the piece's arena */
+};
+
 /* A thread in a search. */
 struct searcher {
     struct search *search;
@@ -95,6 +102,7 @@ struct searcher {
     bool chain_failed; /* the error is of the pipes or the sink, not of the piece */
     struct segment_counters counters;
     uint64_t segments, pruned;
+    struct known_stream streams[KNOWN_STREAMS]; /* of the chunk at hand */
 };
 
 TEL_MUST_USE tel_code search_run(const struct search_env *env,

@@ -22,6 +22,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/base/varint.h"
+#include "common/sys/fs.h"
 #include "shard/store/store_private.h"
 
 #define META_VERSION      1u
@@ -139,7 +140,9 @@ static tel_code open_db(struct store *store, struct tel_error *err)
         .paranoid = true,
     };
     char *path = folder_path(store->dir, "meta");
-    tel_code rc = ldb_open(path, &options, &store->meta, err);
+    tel_code rc = tel_fs_mkdir_all(tel_fs_system(), path, err); /* durable, as LevelDB's is not */
+    if (rc == TEL_OK)
+        rc = ldb_open(path, &options, &store->meta, err);
     free(path);
     return rc;
 }

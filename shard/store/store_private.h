@@ -46,6 +46,7 @@ struct store_day {
     uint64_t deleted_bytes; /* since the last compaction */
     uint64_t unsure_merge;  /* id of a merge whose write failed; maintenance's thread only */
     /* The owner's only, without the lock: */
+    bool made; /* its folder is there for good */
     struct store_unsure unsure;
     TEL_VEC(uint64_t) orphans; /* ids whose keys are to be deleted with the next batch */
 };

@@ -22,6 +22,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/sys/fs.h"
 #include "shard/store/store_private.h"
 
 struct store_writer {
@@ -245,6 +246,19 @@ static tel_code put_orphans(struct store_writer *w, struct tel_error *err)
     return rc;
 }
 
+/* LevelDB makes a folder, but does not sync what holds it: a power cut could take the folder with all
+ * that was synced in it. */
+static tel_code make_folder(struct store_day *day, struct tel_error *err)
+{
+    if (day->made)
+        return TEL_OK;
+    char *path = store_day_path(day);
+    tel_code rc = tel_fs_mkdir_all(tel_fs_system(), path, err);
+    free(path);
+    day->made = rc == TEL_OK;
+    return rc;
+}
+
 tel_code store_writer_begin(struct store *store, int64_t day, struct store_position upto,
                             struct store_writer **ret, struct tel_error *err)
 {
@@ -252,7 +266,9 @@ tel_code store_writer_begin(struct store *store, int64_t day, struct store_posit
     w->day = find_or_make(store, day);
     w->upto = upto;
     w->batch = ldb_batch_new();
-    tel_code rc = settle_unsure(w->day, err);
+    tel_code rc = make_folder(w->day, err);
+    if (rc == TEL_OK)
+        rc = settle_unsure(w->day, err);
     if (rc == TEL_OK)
         rc = put_orphans(w, err);
     if (rc != TEL_OK) {
