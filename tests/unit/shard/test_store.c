@@ -1,8 +1,11 @@
 /* The store: what is committed is there again, what is not is not, and damage is named. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -107,6 +110,87 @@ static void test_uncommitted(void **state)
     fixture_open(&f);
     assert_int_equal(count_segments(&f, "a", 20000), 2);
     fixture_end(&f);
+}
+
+struct killer {
+    enum store_step step;
+    int count;
+};
+
+static tel_code kill_at(void *ctx, enum store_step step, struct tel_error *err)
+{
+    (void)err;
+    struct killer *k = ctx;
+    if (step == k->step && --k->count == 0)
+        kill(getpid(), SIGKILL);
+    return TEL_OK;
+}
+
+/* Runs in a child of its own, so that the parent stays without LevelDB's threads and can fork. */
+static int in_child(void (*run)(struct fixture *f, size_t i), struct fixture *f, size_t i)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        run(f, i);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+#define MANY 6000u
+
+static const struct killer kills[] = {
+    {STORE_STEP_DAY_BATCH, 1},     {STORE_STEP_DAY_BATCH, 2},   {STORE_STEP_DAY_COMMIT, 2},
+    {STORE_STEP_DAY_COMMITTED, 2}, {STORE_STEP_META_COMMIT, 2}, {STORE_STEP_META_COMMITTED, 2},
+};
+
+static void write_and_die(struct fixture *f, size_t i)
+{
+    struct killer killer = kills[i];
+    f->faults = (struct store_faults){kill_at, &killer};
+    fixture_open(f);
+    struct store_writer *writer;
+    bool ok = fixture_round(f, "a", 20000, 1, 10) == TEL_OK && fixture_commit(f, 10) == TEL_OK &&
+              store_writer_begin(f->store, 20000, (struct store_position){0, 20}, &writer, NULL) ==
+                  TEL_OK;
+    for (unsigned k = 0; ok && k < MANY; k++)
+        fixture_add(writer, "a", 20000, 11);
+    if (ok && store_writer_commit(writer, NULL) == TEL_OK)
+        (void)!fixture_commit(f, 20);
+}
+
+static void look_and_go_on(struct fixture *f, size_t i)
+{
+    fixture_open(f);
+    bool there = i >= 3; /* the day's commit was written */
+    assert_int_equal(count_segments(f, "a", 20000), there ? MANY + 1 : 1);
+    assert_int_equal(store_day_watermark(f->store, 20000).offset, there ? 20 : 10);
+    assert_int_equal(store_resume_get(f->store).position.offset, i == 5 ? 20 : 10);
+    /* What was left of it goes with the next flush, and does not come back. */
+    assert_int_equal(fixture_round(f, "a", 20000, 31, 40), TEL_OK);
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(count_segments(f, "a", 20000), there ? MANY + 2 : 2);
+    fixture_close(f);
+}
+
+/* Killed at each step of a flush that takes several batches: all of it is there, or nothing. */
+static void test_killed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TEL_ARRAY_LEN(kills); i++) {
+        struct fixture f;
+        fixture_begin(&f);
+        int status = in_child(write_and_die, &f, i);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        status = in_child(look_and_go_on, &f, i);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        fixture_end(&f);
+    }
 }
 
 static void test_sources(void **state)
@@ -425,6 +509,7 @@ static void test_lost_day(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_killed), /* first: it forks */
         cmocka_unit_test(test_names),       cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_uncommitted), cmocka_unit_test(test_sources),
         cmocka_unit_test(test_replace),     cmocka_unit_test(test_retire_and_drop),
