@@ -194,3 +194,85 @@ def test_stop_is_quick_and_loses_nothing(procs, bin_dir, tmp_path):
     s.start()
     assert s.count() == 5000
     s.stop()
+
+
+def test_grpc(server):
+    """The typed service beside HTTP, by a client that is not ours: health, and a search as raw messages."""
+    import grpc
+    assert server.insert([{"_msg": "over grpc"}])
+    server.wait_count("*", 1)
+    with grpc.insecure_channel(server.grpc) as channel:
+        health = channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
+        assert health == b"\x08\x01"  # SERVING
+        search = channel.unary_stream("/telescope.router.v1.Query/Search")
+        answer = list(search(b"\x12\x04over", timeout=10))  # query = 2
+        assert b"over grpc" in answer[0] and len(answer) >= 2  # rows, then the end
+        with pytest.raises(grpc.RpcError) as e:
+            list(search(b"\x12\x06over |", timeout=10))
+        assert e.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_many_clients_at_once(server):
+    """A thousand small inserts, a hundred at a time, and queries between: each is answered."""
+    import concurrent.futures
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        inserts = [pool.submit(server.insert, [{"_msg": f"small {i}"}]) for i in range(1000)]
+        queries = [pool.submit(server.count) for _ in range(50)]
+        assert all(f.result() for f in inserts)
+        assert all(0 <= f.result() <= 1000 for f in queries)
+    server.wait_count("*", 1000)
+    assert server.count() == 1000
+
+
+def test_exit_codes_of_odd_answers(bin_dir):
+    """A partial answer is 3; one that ends in an error, breaks off, or is none, is 2. The server is a
+    script, for it has to misbehave."""
+    import http.server
+    import threading
+
+    class Odd(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            query = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            row = b'{"_time":"2026-01-01T00:00:00Z","_msg":"a row"}\n'
+            body = b"<html>\n" if "html" in query else row
+            self.send_response(503 if "busy" in query else 200)
+            if "partial" in query:
+                self.send_header("X-Telescope-Partial", "partition 3: no replica answered")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
+            if "erring" in query:
+                line = b'{"_error":"a shard went away"}\n'
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            if "erring" in query or "broken" in query:
+                self.close_connection = True
+                return
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
+        thread = threading.Thread(target=odd.serve_forever, daemon=True)
+        thread.start()
+
+        def search(query):
+            done = run(bin_dir, "search", "--url", f"http://127.0.0.1:{odd.server_address[1]}", "-o", "raw", query)
+            return done.returncode, done.stdout, done.stderr
+
+        try:
+            assert search("fine") == (0, "a row\n", "")
+            code, out, err = search("partial")
+            assert (code, out) == (3, "a row\n") and "partition 3: no replica answered" in err
+            code, out, err = search("erring")
+            assert (code, out) == (2, "a row\n") and "a shard went away" in err
+            code, out, err = search("broken")
+            assert (code, out) == (2, "a row\n") and "broke off" in err
+            code, out, err = search("busy")
+            assert (code, out) == (2, "") and "503" in err
+            assert search("html")[0] == 2
+        finally:
+            odd.shutdown()
+            thread.join()
