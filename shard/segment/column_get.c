@@ -9,10 +9,12 @@ struct field {
     unsigned width;
     const uint64_t *numbers;
     const struct tel_span *texts;
+    struct tel_span before; /* the shape's text in front of it */
 };
 
 struct shape {
     struct tel_span text;
+    struct tel_span behind; /* of the text, the part behind the last field */
     size_t count, field_count;
     struct field fields[SHAPE_FIELDS_MAX];
 };
@@ -151,23 +153,17 @@ static char *put_hex(char *out, uint64_t v, unsigned width)
 
 static char *put_value(char *out, const struct shape *shape, size_t i)
 {
-    size_t field = 0;
-    for (size_t k = 0; k < shape->text.len; k++) {
-        if (shape->text.ptr[k] != 0) {
-            *out++ = shape->text.ptr[k];
-            continue;
-        }
-        const struct field *f = &shape->fields[field++];
-        if (f->texts) {
-            memcpy(out, f->texts[i].ptr, f->texts[i].len);
-            out += f->texts[i].len;
-        } else if (f->kind == FIELD_HEX) {
-            out = put_hex(out, f->numbers[i], f->width);
-        } else {
-            out = put_decimal(out, f->numbers[i], f->width);
-        }
+    for (size_t f = 0; f < shape->field_count; f++) {
+        const struct field *field = &shape->fields[f];
+        out = stream_copy(out, field->before);
+        if (field->texts)
+            out = stream_copy(out, field->texts[i]);
+        else if (field->kind == FIELD_HEX)
+            out = put_hex(out, field->numbers[i], field->width);
+        else
+            out = put_decimal(out, field->numbers[i], field->width);
     }
-    return out;
+    return stream_copy(out, shape->behind);
 }
 
 /* Puts the values of a shape together. */
@@ -201,11 +197,17 @@ static tel_code get_shape(struct stream_reader *r, struct cursor *node, struct s
 {
     shape->text = cursor_span(node);
     shape->field_count = 0;
+    size_t start = 0;
     for (size_t k = 0; k < shape->text.len; k++) {
-        if (shape->text.ptr[k] == 0 && ++shape->field_count > SHAPE_FIELDS_MAX)
+        if (shape->text.ptr[k] != 0)
+            continue;
+        if (shape->field_count == SHAPE_FIELDS_MAX)
             return segment_corrupt(err, "fields of a shape");
+        shape->fields[shape->field_count++] =
+            (struct field){.before = tel_span_slice(shape->text, start, k)};
+        start = k + 1;
     }
-    memset(shape->fields, 0, shape->field_count * sizeof(*shape->fields));
+    shape->behind = tel_span_slice(shape->text, start, shape->text.len);
     for (size_t f = 0; f < shape->field_count; f++) {
         tel_code rc = get_field(r, node, shape, &shape->fields[f], ids, rows, depth, err);
         if (rc != TEL_OK)

@@ -181,7 +181,7 @@ static size_t get_entry(struct ids_reading *g, const struct tel_span *entries, c
         size_t of = known[number - distance];
         common = len < of ? len : of;
         all = len < of ? of : len;
-        memcpy(out, entries[number - distance].ptr, of);
+        memcpy(out, entries[number - distance].ptr, IDS_LEN_MAX); /* there is room for all */
         for (unsigned i = 0; i < op; i++) {
             size_t at = cursor_byte(&g->positions);
             if (at >= common)
@@ -219,7 +219,8 @@ tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count, str
         if (len > IDS_LEN_MAX)
             return segment_corrupt(err, "length of an id");
         if ((size_t)(end - out) < IDS_LEN_MAX) {
-            out = tel_arena_alloc(r->arena, TEXT_CHUNK);
+            out = tel_arena_alloc(r->arena, TEXT_CHUNK + IDS_LEN_MAX);
+            memset(out + TEXT_CHUNK, 0, IDS_LEN_MAX);
             end = out + TEXT_CHUNK;
         }
         entries[i] = tel_span_make(out, len);

@@ -104,6 +104,17 @@ TEL_MUST_USE tel_code stream_get(struct stream_reader *r, struct cursor *node,
 /* Passes over a locator. */
 void stream_skip(struct cursor *node);
 
+/* Copies len bytes, and as many as STREAM_SLACK more than that: both sides must have room. Nearly all
+ * pieces of values are short, and a copy of fixed length is no call. */
+static inline char *stream_copy(char *out, struct tel_span s)
+{
+    if (s.len <= STREAM_SLACK)
+        memcpy(out, s.ptr, STREAM_SLACK);
+    else
+        memcpy(out, s.ptr, s.len);
+    return out + s.len;
+}
+
 /* "segment: <what>" as TEL_ERR_CORRUPT. */
 tel_code segment_corrupt(struct tel_error *err, const char *what);
 

@@ -330,10 +330,10 @@ struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
     char *text;
     if (scratch) {
         tel_buf_clear(scratch);
-        tel_buf_reserve(scratch, len + 1);
+        tel_buf_reserve(scratch, len + STREAM_SLACK);
         text = scratch->ptr;
     } else {
-        text = tel_arena_alloc_aligned(v->arena, len + 1, 1);
+        text = tel_arena_alloc_aligned(v->arena, len + STREAM_SLACK, 1);
     }
     char *out = text;
     uint32_t hole = 0;
@@ -341,14 +341,10 @@ struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
     while (s < end) {
         const char *nul = memchr(s, 0, (size_t)(end - s));
         size_t n = (size_t)((nul ? nul : end) - s);
-        memcpy(out, s, n);
-        out += n;
+        out = stream_copy(out, tel_span_make(s, n));
         if (!nul)
             break;
-        struct tel_span value = holes[hole++][i];
-        if (value.len)
-            memcpy(out, value.ptr, value.len);
-        out += value.len;
+        out = stream_copy(out, holes[hole++][i]);
         s = nul + 1;
     }
     return tel_span_make(text, (size_t)(out - text));
