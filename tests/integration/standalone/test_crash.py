@@ -115,8 +115,8 @@ def test_full_disk(procs, bin_dir, tmp_path, seed):
         print(f"TEL_SEED={seed}: {len(sent)} sent, {len(acked)} acknowledged, {len(found)} found on the full disk")
         assert found and len(found) == len(set(found)) and set(found) <= sent
         s.kill9()
-        s.start()
         subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+        s.start()
         s.wait_count("*", len(acked), seconds=60)
         found = [r["id"] for r in s.query("* | fields id")]
         assert len(found) == len(set(found)) and acked <= set(found) <= sent
