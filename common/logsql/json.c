@@ -243,9 +243,11 @@ static bool at_end(struct reader *r)
 
 bool tel_json_object(struct tel_span text, struct tel_arena *arena, struct tel_json_fields *out)
 {
+    if (text.len == 0)
+        return false;
     struct reader r = {.p = text.ptr, .end = text.ptr + text.len, .arena = arena, .out = out};
     size_t len = out->len;
-    if (text.len == 0 || !object(&r, (struct tel_span){0}) || !at_end(&r)) {
+    if (!object(&r, (struct tel_span){0}) || !at_end(&r)) {
         out->len = len;
         return false;
     }
@@ -254,9 +256,11 @@ bool tel_json_object(struct tel_span text, struct tel_arena *arena, struct tel_j
 
 bool tel_json_array(struct tel_span text, struct tel_arena *arena, struct tel_json_fields *out)
 {
+    if (text.len == 0)
+        return false;
     struct reader r = {.p = text.ptr, .end = text.ptr + text.len, .arena = arena, .out = out};
     size_t len = out->len;
-    bool ok = text.len > 0 && take(&r, '['), first = true;
+    bool ok = take(&r, '['), first = true;
     while (ok && !take(&r, ']')) {
         struct tel_span value;
         bool null;

@@ -538,7 +538,9 @@ static tel_code import(struct tel_stage *stage, const struct tel_block *block, c
             char *group = single ? single : groups[r];
             size_t before = f->ops->held ? f->ops->held(group + f->offset) : 0;
             /* A column whose values are all empty does not travel. */
-            struct tel_span saved = column && column->values ? column->values[r] : TEL_SPAN("");
+            struct tel_span saved = TEL_SPAN("");
+            if (column && column->values && column->values[r].len)
+                saved = column->values[r];
             if (!f->ops->merge(f, group + f->offset, saved))
                 return tel_error_set(err, TEL_ERR_CORRUPT, "a shard sent no valid state of %s",
                                      f->ops->name);
