@@ -181,7 +181,9 @@ static size_t get_entry(struct ids_reading *g, const struct tel_span *entries, c
         size_t of = known[number - distance];
         common = len < of ? len : of;
         all = len < of ? of : len;
-        memcpy(out, entries[number - distance].ptr, IDS_LEN_MAX); /* there is room for all */
+        char text[IDS_LEN_MAX]; /* there is room for all, but it may overlap */
+        memcpy(text, entries[number - distance].ptr, IDS_LEN_MAX);
+        memcpy(out, text, IDS_LEN_MAX);
         for (unsigned i = 0; i < op; i++) {
             size_t at = cursor_byte(&g->positions);
             if (at >= common)
