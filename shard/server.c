@@ -188,6 +188,7 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     s->results = results_new(RESULTS_BYTES);
     struct merger_options merger = {
         .full_rows = s->options.segment_rows,
+        .stop = &s->stopping,
         .cold_level = s->options.cold_after_days ? COLD_LEVEL : 0,
     };
     s->merger = merger_new(&merger);

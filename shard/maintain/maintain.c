@@ -153,16 +153,13 @@ static void merge(struct shard_server *s, struct store *store, bool *busy)
 {
     struct merge_stats stats = s->merge_stats;
     int64_t cold = tel_day_of(tel_wall_ns(s->options.clock)) - s->options.cold_after_days;
-    for (unsigned i = 0; i < MERGES_PER_ROUND && !stopping(s); i++) {
-        struct tel_error err;
-        bool done = false;
-        tel_code rc = merger_step(s->merger, store, s->quiet_ns, cold, &done, &stats, &err);
-        if (rc != TEL_OK)
-            tel_log_warn("cannot merge", tel_kv_error(&err));
-        *busy = *busy || done;
-        if (rc != TEL_OK || !done)
-            break;
-    }
+    struct tel_error err;
+    bool done = false;
+    tel_code rc = merger_step(s->merger, store, s->quiet_ns, cold, MERGES_PER_ROUND, &done, &stats,
+                              &err);
+    if (rc != TEL_OK)
+        tel_log_warn("cannot merge", tel_kv_error(&err));
+    *busy = *busy || done;
     tel_mutex_lock(&s->lock);
     s->merge_stats = stats;
     tel_mutex_unlock(&s->lock);

@@ -173,7 +173,7 @@ static int level_of(const struct merger *merger, const struct store_segment *s, 
 }
 
 tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
-                     int64_t cold_day, bool *ret_done, struct merge_stats *stats, struct tel_error *err)
+                     int64_t cold_day, unsigned max, bool *ret_done, struct merge_stats *stats, struct tel_error *err)
 {
     struct store_view view = {0};
     struct tel_buf missing = {0};
@@ -183,8 +183,11 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_n
     if (all->len)
         qsort(all->items, all->len, sizeof(*all->items), by_group);
     tel_code rc = TEL_OK;
-    bool done = false;
-    for (size_t i = 0, end; i < all->len && !done && rc == TEL_OK; i = end) {
+    unsigned done = 0;
+    const _Atomic bool *stop = merger->options.stop;
+    for (size_t i = 0, end; i < all->len && done < max && rc == TEL_OK; i = end) {
+        if (stop && atomic_load_explicit(stop, memory_order_relaxed))
+            break;
         for (end = i + 1; end < all->len && same_group(all->items[i], all->items[end]); end++)
             ;
         size_t first;
@@ -194,15 +197,15 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_n
             continue;
         rc = merge_inputs(merger, store, all->items + i + first, n,
                           level_of(merger, all->items[i], cold_day), stats, err);
-        done = rc == TEL_OK;
+        done += rc == TEL_OK;
     }
     struct store_segment *cold = find_cold(merger, all, quiet_ns, cold_day);
-    if (rc == TEL_OK && !done && cold) {
+    if (rc == TEL_OK && done == 0 && cold) {
         rc = merge_inputs(merger, store, &cold, 1, merger->options.cold_level, stats, err);
-        done = rc == TEL_OK;
+        done += rc == TEL_OK;
     }
     store_view_done(&view);
     if (rc == TEL_OK)
-        *ret_done = done;
+        *ret_done = done > 0;
     return rc;
 }

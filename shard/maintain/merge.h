@@ -15,6 +15,7 @@ struct merger;
 
 struct merger_options {
     uint64_t full_rows; /* of a full segment */
+    const _Atomic bool *stop; /* true: begin no other merge; may be NULL */
     int cold_level;     /* of zstd, for days before cold_day; 0: they stay as they are */
 };
 struct merger *merger_new(const struct merger_options *options);
@@ -25,12 +26,12 @@ struct merge_stats {
     uint64_t recoded, recoded_saved_bytes;
 };
 
-/* Finds one set of segments to merge and merges it. quiet_ns: of days that got nothing new for so
+/* Finds sets of segments to merge and merges them, at most `max` of them. quiet_ns: of days that got nothing new for so
  * long, what is left is merged too, however little it is. *ret_done: false when there was
  * nothing to do. With nothing to merge, one segment of a day before cold_day is coded anew with the
  * stronger compression. TEL_ERR_CORRUPT: a segment cannot be read; it is passed over from then on. */
 TEL_MUST_USE tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
-                                  int64_t cold_day, bool *ret_done, struct merge_stats *stats,
+                                  int64_t cold_day, unsigned max, bool *ret_done, struct merge_stats *stats,
                                   struct tel_error *err);
 
 /* For tests: which of the segments, in the log's order, would be merged; 0 for none. */

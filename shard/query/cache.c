@@ -110,7 +110,8 @@ tel_code cache_take(struct cache *cache, struct store_segment *segment, struct c
 void cache_put(struct cache *cache, struct cached_reader *reader, bool broken)
 {
     struct cached_reader *evicted = NULL;
-    reader->bytes = store_handle_bytes(reader->handle);
+    reader->bytes =
+        store_handle_bytes(reader->handle) + segment_reader_bytes(reader->reader);
     if (broken || reader->bytes > cache->max_bytes ||
         store_segment_gone(store_handle_segment(reader->handle))) {
         close_reader(reader);

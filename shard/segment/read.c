@@ -182,6 +182,11 @@ void segment_reader_close(struct segment_reader *r)
     free(r);
 }
 
+uint64_t segment_reader_bytes(const struct segment_reader *reader)
+{
+    return sizeof(*reader) + reader->arena.bytes;
+}
+
 const struct segment_info *segment_reader_info(const struct segment_reader *r)
 {
     return &r->info;

@@ -80,6 +80,8 @@ struct segment_info {
 TEL_MUST_USE tel_code segment_reader_open(const struct segment_io *io, struct segment_reader **ret,
                                           struct tel_error *err);
 void segment_reader_close(struct segment_reader *reader);
+/* Bytes of memory that it holds, beside the sections that it was given. */
+uint64_t segment_reader_bytes(const struct segment_reader *reader);
 const struct segment_info *segment_reader_info(const struct segment_reader *reader);
 
 /* What a search of one segment asks for. */
