@@ -13,7 +13,7 @@
 #define BUDGET_MAX   200
 #define BUDGET_COST  10
 #define NEAR_NS      (5 * TEL_NS_PER_MS) /* before the deadline there is no time for another try */
-#define EXPIRE_MS    20  /* how late the calls' own deadlines may be */
+#define EXPIRE_MS    20                  /* how late the calls' own deadlines may be */
 
 struct part {
     const struct shard_replicas *replicas;
@@ -369,8 +369,8 @@ static const char *end_missing(const Telescope__Shard__V1__SearchEnd *end, uint3
     return "the server does not say what it searched";
 }
 
-/* The server has ended well, but perhaps without some of its partitions. If another replica may have
- * those, and no row was taken yet, all is thrown away: the good ones are asked here again, the
+/* The server has ended well, but perhaps without some of its partitions. If another replica may
+ * have those, and no row was taken yet, all is thrown away: the good ones are asked here again, the
  * missing ones elsewhere. */
 static void source_end(struct fanout_source *s, const Telescope__Shard__V1__SearchEnd *end)
 {
@@ -620,8 +620,8 @@ struct rows *fanout_take(struct fanout *f)
 {
     int64_t before = f->o.hold_ms ? now_ns() - f->o.hold_ms * TEL_NS_PER_MS : INT64_MIN;
     for (struct fanout_source *s = f->sources; s; s = s->next)
-        if (source_has_rows(s) && (s->ended || s->consumed || s->first_ns < before ||
-                                   s->queued_bytes > f->o.hold_bytes))
+        if (source_has_rows(s) &&
+            (s->ended || s->consumed || s->first_ns < before || s->queued_bytes > f->o.hold_bytes))
             return fanout_pop(s);
     return NULL;
 }

@@ -7,9 +7,10 @@
  *   partition 2 ─ replica a ┘                       └ source b {1}:   [rows]… failed
  *                                                       └─> source c {1} (the next replica)
  *
- * A source that fails before a row of it was taken is replaced by searches of the next replicas; one
- * that fails later leaves its partitions missing, for its rows cannot be taken back. That is why a
- * source holds its rows a little (hold_bytes, hold_ms): answers of ordinary size are all or nothing. A server that says nothing at all for hedge_after_ms gets rivals on the next replicas;
+ * A source that fails before a row of it was taken is replaced by searches of the next replicas;
+ * one that fails later leaves its partitions missing, for its rows cannot be taken back. That is
+ * why a source holds its rows a little (hold_bytes, hold_ms): answers of ordinary size are all or
+ * nothing. A server that says nothing at all for hedge_after_ms gets rivals on the next replicas;
  * whoever speaks first is kept.
  *
  * What cannot be had is said partition by partition. Belongs to one thread.
@@ -35,12 +36,12 @@ struct fanout_options {
     struct shard_map *map;
     /* Sent to every server with its partitions; what it points to outlives the fanout. */
     Telescope__Shard__V1__SearchRequest request;
-    int64_t deadline_ns;   /* monotonic */
-    int hedge_after_ms;    /* 0: never */
-    size_t hold_bytes;     /* rows a source holds back so that it can be replaced, */
-    int hold_ms;           /* for so long at most; 0: until it has ended */
-    size_t queue_bytes;    /* rows a source may have waiting; then it is paused */
-    uint64_t turn;         /* which replica is first: differs from query to query */
+    int64_t deadline_ns;           /* monotonic */
+    int hedge_after_ms;            /* 0: never */
+    size_t hold_bytes;             /* rows a source holds back so that it can be replaced, */
+    int hold_ms;                   /* for so long at most; 0: until it has ended */
+    size_t queue_bytes;            /* rows a source may have waiting; then it is paused */
+    uint64_t turn;                 /* which replica is first: differs from query to query */
     struct fanout_budget *budget;  /* may be NULL */
     struct replica_health *health; /* may be NULL */
 };
@@ -73,7 +74,8 @@ struct rows *fanout_head(const struct fanout_source *source); /* stays the sourc
 void fanout_touch(struct fanout_source *source);       /* rows of it have been taken: no way back */
 struct rows *fanout_pop(struct fanout_source *source); /* the caller frees it */
 
-/* What is missing, one text per partition or run of partitions: "partition 3: 10.0.0.1:7072: ...". */
+/* What is missing, one text per partition or run of partitions: "partition 3: 10.0.0.1:7072: ...".
+ */
 size_t fanout_missing(const struct fanout *f);
 const char *fanout_missing_text(const struct fanout *f, size_t i);
 /* Is every partition missing, and were they all late? */

@@ -11,10 +11,10 @@
 struct router_grpc;
 
 struct router_grpc_options {
-    const char *listen;       /* "host:port" */
-    struct tel_rpc_tls *tls;  /* NULL: plain text */
-    struct tel_span token;    /* a bearer that every caller must have; empty: none */
-    unsigned workers;         /* searches at once; 0: 32 */
+    const char *listen;      /* "host:port" */
+    struct tel_rpc_tls *tls; /* NULL: plain text */
+    struct tel_span token;   /* a bearer that every caller must have; empty: none */
+    unsigned workers;        /* searches at once; 0: 32 */
 };
 
 TEL_MUST_USE tel_code router_grpc_start(struct router *router,

@@ -1,4 +1,5 @@
-/* telescope-router: parse, scatter, gather, answer. Keeps nothing; any number may run side by side. */
+/* telescope-router: parse, scatter, gather, answer. Keeps nothing; any number may run side by side.
+ */
 #include <stdlib.h>
 
 #include "common/base/mem.h"
@@ -98,8 +99,9 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
         tel_conf_mistake(mistakes, conf->root, "grpc.tls.cert_file",
                          "a certificate needs its key, and a key its certificate");
     if (c->grpc_ca_file[0] && !c->grpc_cert_file[0])
-        tel_conf_mistake(mistakes, conf->root, "grpc.tls.ca_file",
-                         "clients can be asked for certificates only with TLS (grpc.tls.cert_file)");
+        tel_conf_mistake(
+            mistakes, conf->root, "grpc.tls.ca_file",
+            "clients can be asked for certificates only with TLS (grpc.tls.cert_file)");
 }
 
 /* ---- admin ----------------------------------------------------------------------------------- */
@@ -119,8 +121,8 @@ static void health_handler(void *ctx, struct tel_http_request *req)
     tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
 }
 
-/* A router without shards to ask, or one that stops, should be sent no queries. Shards that are down
- * do not count: its answers say so, and all routers would go at once. */
+/* A router without shards to ask, or one that stops, should be sent no queries. Shards that are
+ * down do not count: its answers say so, and all routers would go at once. */
 static void ready_handler(void *ctx, struct tel_http_request *req)
 {
     struct program *p = ctx;

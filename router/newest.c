@@ -76,8 +76,8 @@ static void hold(struct newest *n, struct fanout_source *s)
 }
 
 /* Rows of s, while they are newer than everybody else's. */
-static tel_code take_run(struct newest *n, struct fanout_source *s, const struct tel_row_key *second,
-                         struct tel_error *err)
+static tel_code take_run(struct newest *n, struct fanout_source *s,
+                         const struct tel_row_key *second, struct tel_error *err)
 {
     struct rows *r = fanout_head(s);
     uint64_t want = n->limit + n->offset;
@@ -89,8 +89,8 @@ static tel_code take_run(struct newest *n, struct fanout_source *s, const struct
         if (n->picks.len > 0) {
             const struct pick *last = &n->picks.items[n->picks.len - 1];
             if (tel_row_key_cmp(key, &last->rows->block.keys[last->row]) >= 0)
-                return tel_error_set(err, TEL_ERR_CORRUPT,
-                                     "rows of partition %u are not in order", key->partition);
+                return tel_error_set(err, TEL_ERR_CORRUPT, "rows of partition %u are not in order",
+                                     key->partition);
         }
         tel_vec_push(&n->picks, ((struct pick){r, r->next}));
         r->next++;
@@ -133,9 +133,10 @@ tel_code newest_take(struct newest *n, struct fanout *f, bool *ret_full, struct 
         if (rc != TEL_OK)
             return rc;
         if (n->held_bytes > n->memory_max)
-            return tel_error_set(err, TEL_ERR_LIMIT,
-                                 "the newest %llu rows need more than the query's memory of %zu MiB",
-                                 (unsigned long long)want, n->memory_max >> 20);
+            return tel_error_set(
+                err, TEL_ERR_LIMIT,
+                "the newest %llu rows need more than the query's memory of %zu MiB",
+                (unsigned long long)want, n->memory_max >> 20);
     }
     if (n->picks.len >= want)
         hold_begun(n, f);
@@ -174,8 +175,8 @@ static void make_block(struct newest *n, const struct pick *picks, size_t count,
             values[i] = col->values[picks[count - 1 - i].row];
         columns[used++] = (struct tel_column){.name = col->name, .values = values};
     }
-    *ret = (struct tel_block){
-        .rows = count, .keys = keys, .column_count = used, .columns = columns};
+    *ret =
+        (struct tel_block){.rows = count, .keys = keys, .column_count = used, .columns = columns};
 }
 
 bool newest_next(struct newest *n, struct tel_block *ret)

@@ -1,7 +1,7 @@
 /*
- * The newest N rows of several sources that each come newest first, shown oldest first: what a query
- * with a limit and nothing that orders answers with. A k-way merge by (time, partition, offset,
- * index), which ends as soon as N rows are found.
+ * The newest N rows of several sources that each come newest first, shown oldest first: what a
+ * query with a limit and nothing that orders answers with. A k-way merge by (time, partition,
+ * offset, index), which ends as soon as N rows are found.
  */
 #ifndef ROUTER_NEWEST_H
 #define ROUTER_NEWEST_H
@@ -14,8 +14,8 @@ struct newest;
 struct newest *newest_new(uint64_t limit, uint64_t offset, size_t memory_max);
 void newest_free(struct newest *n); /* NULL is fine */
 
-/* Takes what can be taken from the fanout. *ret_full: there is nothing more to find. TEL_ERR_CORRUPT
- * if a source is out of order, TEL_ERR_LIMIT if the rows need too much memory. */
+/* Takes what can be taken from the fanout. *ret_full: there is nothing more to find.
+ * TEL_ERR_CORRUPT if a source is out of order, TEL_ERR_LIMIT if the rows need too much memory. */
 TEL_MUST_USE tel_code newest_take(struct newest *n, struct fanout *f, bool *ret_full,
                                   struct tel_error *err);
 

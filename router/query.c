@@ -21,11 +21,11 @@
 #include "common/logsql/print.h"
 #include "router/newest.h"
 
-#define HOLD_BYTES  (1u << 20)
-#define HOLD_MS     500
-#define QUEUE_BYTES (4u << 20)
-#define POLL_MS     50
-#define NESTED_MAX  8
+#define HOLD_BYTES    (1u << 20)
+#define HOLD_MS       500
+#define QUEUE_BYTES   (4u << 20)
+#define POLL_MS       50
+#define NESTED_MAX    8
 #define GONE_EVERY_NS (10 * TEL_NS_PER_MS)
 
 struct query {
@@ -139,8 +139,8 @@ static tel_code query_text(struct query *q, struct tel_error *err)
     }
     static const struct tel_parse_options options = {.filter_only = true};
     struct tel_query *extra;
-    tel_code rc = tel_query_parse(q->params.extra_filter, q->params.now_ns, &options, &q->arena,
-                                  &extra, err);
+    tel_code rc =
+        tel_query_parse(q->params.extra_filter, q->params.now_ns, &options, &q->arena, &extra, err);
     if (rc != TEL_OK)
         return rc;
     struct tel_filter *kids[] = {extra->filter, q->tree->filter};
@@ -155,8 +155,8 @@ static tel_code query_text(struct query *q, struct tel_error *err)
 static tel_code query_plan(struct query *q, struct tel_error *err)
 {
     const struct tel_query_options *o = &q->tree->options;
-    q->refuse_partial = o->has_allow_partial_response ? !o->allow_partial_response
-                                                      : q->params.refuse_partial;
+    q->refuse_partial =
+        o->has_allow_partial_response ? !o->allow_partial_response : q->params.refuse_partial;
     bool bounds = !(o->has_ignore_global_time_filter && o->ignore_global_time_filter);
     uint64_t max_rows = 0;
     if (q->params.limit && tel_query_is_row_local(q->tree)) {
@@ -291,9 +291,10 @@ static tel_code query_judge(struct query *q, struct tel_error *err)
         return TEL_OK;
     struct tel_buf text = {0};
     query_missing_join(q, &text);
-    tel_code rc = tel_error_set(err, all && late ? TEL_ERR_TIMEOUT : TEL_ERR_UNAVAILABLE, "%s: %.*s",
-                                all ? "no shard answered" : "the answer would be partial",
-                                (int)TEL_MIN(text.len, 400), text.ptr);
+    tel_code rc =
+        tel_error_set(err, all && late ? TEL_ERR_TIMEOUT : TEL_ERR_UNAVAILABLE, "%s: %.*s",
+                      all ? "no shard answered" : "the answer would be partial",
+                      (int)TEL_MIN(text.len, 400), text.ptr);
     tel_buf_free(&text);
     return rc;
 }

@@ -20,13 +20,14 @@
 
 struct query_params {
     struct tel_span tenant, text;
-    /* A filter that everything must match besides, in subqueries and joins too; empty: none. Parses. */
+    /* A filter that everything must match besides, in subqueries and joins too; empty: none.
+     * Parses. */
     struct tel_span extra_filter;
-    int64_t now_ns;          /* what relative times refer to */
+    int64_t now_ns;           /* what relative times refer to */
     int64_t start_ns, end_ns; /* start <= time < end; both 0: no bounds */
-    uint64_t limit, offset;  /* 0: none */
-    int64_t timeout_ms;      /* 0: the router's */
-    bool refuse_partial;     /* options(allow_partial_response=...) of the query goes first */
+    uint64_t limit, offset;   /* 0: none */
+    int64_t timeout_ms;       /* 0: the router's */
+    bool refuse_partial;      /* options(allow_partial_response=...) of the query goes first */
     /* Has the client gone? Asked every 50 ms or so. May be NULL. */
     bool (*gone)(void *ctx);
     void *gone_ctx;
@@ -40,10 +41,10 @@ TEL_MUST_USE tel_code query_open(struct router *router, const struct query_param
                                  tel_sink_fn sink, void *sink_ctx, struct query **ret,
                                  struct tel_error *err);
 
-/* Works until the sink has got something, or timeout_ms have passed. *ret_more false: the answer has
- * been given in full, as far as it can be had. Fails with TEL_ERR_UNAVAILABLE or TEL_ERR_TIMEOUT
- * when no partition answered, or some did not and a partial answer is refused; TEL_ERR_LIMIT;
- * TEL_ERR_CANCELLED when the client has gone. */
+/* Works until the sink has got something, or timeout_ms have passed. *ret_more false: the answer
+ * has been given in full, as far as it can be had. Fails with TEL_ERR_UNAVAILABLE or
+ * TEL_ERR_TIMEOUT when no partition answered, or some did not and a partial answer is refused;
+ * TEL_ERR_LIMIT; TEL_ERR_CANCELLED when the client has gone. */
 TEL_MUST_USE tel_code query_step(struct query *q, int timeout_ms, bool *ret_more,
                                  struct tel_error *err);
 /* All steps. */

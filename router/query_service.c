@@ -7,10 +7,10 @@
 #include "router/status.h"
 #include "schemas/schemas.h"
 
-#define TENANT_MAX  64
-#define ROWS_BYTES  (256u << 10) /* a message is sent when it has about so many */
-#define STEP_MS     50
-#define STATUS_MS   2000
+#define TENANT_MAX 64
+#define ROWS_BYTES (256u << 10) /* a message is sent when it has about so many */
+#define STEP_MS    50
+#define STATUS_MS  2000
 
 typedef Telescope__Router__V1__SearchRequest search_request;
 typedef Telescope__Router__V1__SearchResponse search_response;
@@ -21,8 +21,8 @@ struct query_service {
     const struct tel_clock *clock;
 };
 
-/* One Search: its rows are sent as they come; the sink runs on the worker's thread and waits when the
- * client does not read. */
+/* One Search: its rows are sent as they come; the sink runs on the worker's thread and waits when
+ * the client does not read. */
 struct answer {
     struct tel_rpc_call *call;
     struct tel_arena arena;
@@ -60,7 +60,8 @@ static Telescope__Router__V1__Row *make_row(struct answer *a, const struct tel_b
         TEL_ARENA_ARRAY(&a->arena, Telescope__Router__V1__Field *, block->column_count);
     size_t n = 0;
     for (size_t c = 0; c < block->column_count; c++) {
-        char *text = block->columns[c].values ? NULL : tel_arena_alloc(&a->arena, TEL_TIME_TEXT_MAX);
+        char *text =
+            block->columns[c].values ? NULL : tel_arena_alloc(&a->arena, TEL_TIME_TEXT_MAX);
         struct tel_span v = tel_column_value(block, &block->columns[c], row, text);
         if (v.len == 0)
             continue;
@@ -124,7 +125,8 @@ static tel_code run_search(struct query_service *s, const search_request *req, s
                            struct tel_error *err)
 {
     if (!tenant_legal(req->tenant))
-        return tel_error_set(err, TEL_ERR_INVALID, "a tenant is letters, digits, '-', '_', '.', ':'");
+        return tel_error_set(err, TEL_ERR_INVALID,
+                             "a tenant is letters, digits, '-', '_', '.', ':'");
     int64_t left_ms = tel_rpc_call_ms_left(a->call);
     struct query_params p = {
         .tenant = req->tenant[0] ? tel_span_cstr(req->tenant) : TEL_SPAN("default"),

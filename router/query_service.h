@@ -1,7 +1,7 @@
 /*
- * The gRPC face: telescope.router.v1.Query (schemas/router.proto). Its handlers block, so the server
- * that it is added to needs workers (tel_rpc_workers_dispatch). The bearer of the tenant is the
- * request's field; who may name which is for the server's authorize hook.
+ * The gRPC face: telescope.router.v1.Query (schemas/router.proto). Its handlers block, so the
+ * server that it is added to needs workers (tel_rpc_workers_dispatch). The bearer of the tenant is
+ * the request's field; who may name which is for the server's authorize hook.
  */
 #ifndef ROUTER_QUERY_SERVICE_H
 #define ROUTER_QUERY_SERVICE_H

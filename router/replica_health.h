@@ -1,7 +1,7 @@
 /*
- * What is remembered about servers from query to query: one that failed, or was silent while another
- * answered, is asked last for a while. Then one query tries it again, while the others still keep
- * away. Any thread.
+ * What is remembered about servers from query to query: one that failed, or was silent while
+ * another answered, is asked last for a while. Then one query tries it again, while the others
+ * still keep away. Any thread.
  */
 #ifndef ROUTER_REPLICA_HEALTH_H
 #define ROUTER_REPLICA_HEALTH_H

@@ -12,14 +12,14 @@
 #include "router/fanout.h"
 
 struct router_options {
-    int64_t timeout_ms;        /* of a query that gives none; 0: 30 s */
-    int64_t timeout_max_ms;    /* what a query may ask for; 0: 10 min */
-    size_t memory_bytes;       /* what one query may hold here; 0: 256 MiB */
-    int hedge_after_ms;        /* 0: 1000; negative: never */
-    unsigned queries_max;      /* at once; 0: 64 */
-    unsigned queries_waiting;  /* beyond: 429; 0: 2000 */
-    int wait_max_ms;           /* for a turn; 0: 10 s */
-    int slow_ms;               /* queries that take longer are logged; 0: 10 s; negative: never */
+    int64_t timeout_ms;       /* of a query that gives none; 0: 30 s */
+    int64_t timeout_max_ms;   /* what a query may ask for; 0: 10 min */
+    size_t memory_bytes;      /* what one query may hold here; 0: 256 MiB */
+    int hedge_after_ms;       /* 0: 1000; negative: never */
+    unsigned queries_max;     /* at once; 0: 64 */
+    unsigned queries_waiting; /* beyond: 429; 0: 2000 */
+    int wait_max_ms;          /* for a turn; 0: 10 s */
+    int slow_ms;              /* queries that take longer are logged; 0: 10 s; negative: never */
 };
 
 struct router_metrics {

@@ -1,6 +1,7 @@
 /*
- * The reading face over HTTP: /select/logsql/..., as VictoriaLogs has it. Put in front of a router by
- * telescope-router and by standalone. Handlers run on the HTTP server's threads, several at once.
+ * The reading face over HTTP: /select/logsql/..., as VictoriaLogs has it. Put in front of a router
+ * by telescope-router and by standalone. Handlers run on the HTTP server's threads, several at
+ * once.
  */
 #ifndef ROUTER_SELECT_H
 #define ROUTER_SELECT_H

@@ -32,9 +32,9 @@ static bool read_tenant(struct tel_http_request *req, struct tel_span *ret)
     unsigned long long a, p;
     if (tel_http_header(req, "X-Scope-OrgID", &org)) {
         if (!tenant_legal(org)) {
-            tel_http_reply_error(req, 400,
-                                 "X-Scope-OrgID: letters, digits, '-', '_' and '.', 1 to %d of them",
-                                 TENANT_MAX);
+            tel_http_reply_error(
+                req, 400, "X-Scope-OrgID: letters, digits, '-', '_' and '.', 1 to %d of them",
+                TENANT_MAX);
             return false;
         }
         *ret = org;
@@ -176,9 +176,11 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
         return false;
     read_timeout(req, &p->timeout_ms);
     struct tel_span partial;
-    p->refuse_partial = tel_http_param(req, "allow_partial_response", &partial) && is_false(partial);
+    p->refuse_partial =
+        tel_http_param(req, "allow_partial_response", &partial) && is_false(partial);
     struct tel_error err;
-    if (tel_query_parse(p->text, p->now_ns, NULL, tel_http_arena(req), &ret->tree, &err) != TEL_OK) {
+    if (tel_query_parse(p->text, p->now_ns, NULL, tel_http_arena(req), &ret->tree, &err) !=
+        TEL_OK) {
         tel_http_reply_error(req, 400, "%s", err.text);
         return false;
     }

@@ -1,7 +1,7 @@
 /*
  * extra_filters and extra_stream_filters: what a proxy adds to every query of its users. Each is a
- * filter in LogsQL, or a JSON object of fields and the value, or the array of values, that they must
- * have. They hold in subqueries too. Any number may be given; all must match.
+ * filter in LogsQL, or a JSON object of fields and the value, or the array of values, that they
+ * must have. They hold in subqueries too. Any number may be given; all must match.
  */
 #include "common/logsql/json.h"
 #include "common/logsql/lexer.h"
@@ -21,7 +21,8 @@ static void add_values(struct tel_buf *out, const struct tel_json_fields *values
 }
 
 /* {"a":"x","b":["y","z"]} as a:="x" b:in("y","z"), or as {a="x",b in ("y","z")}. */
-static bool add_json(struct tel_buf *out, struct tel_span text, bool stream, struct tel_arena *arena)
+static bool add_json(struct tel_buf *out, struct tel_span text, bool stream,
+                     struct tel_arena *arena)
 {
     struct tel_json_fields fields = {0};
     if (!tel_json_object(text, arena, &fields) || fields.len == 0)

@@ -10,15 +10,16 @@ struct select {
     const struct tel_clock *clock;
 };
 
-/* ---- arguments (select_args.c): each answers with 400 itself and returns false ---------------- */
+/* ---- arguments (select_args.c): each answers with 400 itself and returns false ----------------
+ */
 
 struct select_args {
     struct query_params params;
     struct tel_query *tree; /* of the query as it was given */
 };
 
-/* Tenant, query, start, end, timeout, allow_partial_response; limit and offset too if `paging`. Reads
- * and parses the query; what it makes lives in the request's arena (select_args_done). */
+/* Tenant, query, start, end, timeout, allow_partial_response; limit and offset too if `paging`.
+ * Reads and parses the query; what it makes lives in the request's arena (select_args_done). */
 bool select_args_read(struct select *s, struct tel_http_request *req, bool paging,
                       struct select_args *ret);
 void select_args_done(struct select_args *args);
@@ -36,14 +37,15 @@ bool select_extra_read(struct tel_http_request *req, struct query_params *params
 struct tel_span select_query_with(struct tel_http_request *req, const struct tel_query *tree,
                                   const char *fmt, ...) TEL_PRINTF(3, 4);
 
-/* ---- running (select_run.c) -------------------------------------------------------------------- */
+/* ---- running (select_run.c) --------------------------------------------------------------------
+ */
 
 /* Answers with the status and text of an error. */
 void select_fail(struct tel_http_request *req, const struct tel_error *err);
 /* X-Telescope-Partial and -Lag-Ms, before the reply. */
 void select_headers(struct tel_http_request *req, const struct query *q);
-/* Runs a query whose whole answer is needed; the sink keeps what it wants. Answers and returns false
- * on an error; sets the headers otherwise. */
+/* Runs a query whose whole answer is needed; the sink keeps what it wants. Answers and returns
+ * false on an error; sets the headers otherwise. */
 bool select_run(struct select *s, struct tel_http_request *req, const struct query_params *params,
                 tel_sink_fn sink, void *sink_ctx);
 
@@ -66,7 +68,8 @@ void select_hits_sort(struct select_hits *hits);
 /* {"values":[{"value":...,"hits":...}]}, the first `limit` (0: all). */
 void select_hits_reply(struct tel_http_request *req, struct select_hits *hits, uint64_t limit);
 
-/* ---- endpoints --------------------------------------------------------------------------------- */
+/* ---- endpoints ---------------------------------------------------------------------------------
+ */
 
 void select_query_handler(void *ctx, struct tel_http_request *req);
 void select_patterns_handler(void *ctx, struct tel_http_request *req);

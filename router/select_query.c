@@ -1,8 +1,8 @@
 /*
- * /select/logsql/query and patterns. An answer that is whole within the first HEAD_BYTES is sent at once, with
- * headers that say what it lacks; a larger one, or one that takes its time, is streamed as it is
- * made. A stream that fails, or turns out to be partial, ends with a line {"_error": ...} and breaks
- * off, so that nobody takes it for whole.
+ * /select/logsql/query and patterns. An answer that is whole within the first HEAD_BYTES is sent at
+ * once, with headers that say what it lacks; a larger one, or one that takes its time, is streamed
+ * as it is made. A stream that fails, or turns out to be partial, ends with a line {"_error": ...}
+ * and breaks off, so that nobody takes it for whole.
  */
 #include <stdlib.h>
 

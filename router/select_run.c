@@ -24,9 +24,9 @@ void select_headers(struct tel_http_request *req, const struct query *q)
                               tel_span_slice(tel_buf_span(&text), 0, HEADER_MAX));
         tel_buf_free(&text);
     }
-    tel_http_reply_header(req, "X-Telescope-Lag-Ms",
-                          tel_arena_printf(tel_http_arena(req), "%llu",
-                                           (unsigned long long)query_totals(q)->lag_ms));
+    tel_http_reply_header(
+        req, "X-Telescope-Lag-Ms",
+        tel_arena_printf(tel_http_arena(req), "%llu", (unsigned long long)query_totals(q)->lag_ms));
 }
 
 bool select_run(struct select *s, struct tel_http_request *req, const struct query_params *params,

@@ -1,6 +1,6 @@
 /*
- * Counting: hits over time, facets, and stats as Prometheus shows them. Each is the query with a pipe
- * behind it; what comes back is small (the memory of the query bounds it) and is kept here.
+ * Counting: hits over time, facets, and stats as Prometheus shows them. Each is the query with a
+ * pipe behind it; what comes back is small (the memory of the query bounds it) and is kept here.
  */
 #include <stdlib.h>
 
@@ -71,7 +71,8 @@ static tel_code series_full(struct series *s, struct tel_error *err)
 {
     if (++s->count <= STEPS_MAX * 10)
         return TEL_OK;
-    return tel_error_set(err, TEL_ERR_LIMIT, "more than %u points: choose a longer step or fewer fields",
+    return tel_error_set(err, TEL_ERR_LIMIT,
+                         "more than %u points: choose a longer step or fewer fields",
                          STEPS_MAX * 10);
 }
 
@@ -178,7 +179,8 @@ static void hits_reply(struct tel_http_request *req, struct series *s)
     tel_buf_free(&out);
 }
 
-/* Pipes that gather rows have nothing to do with when events happened: hits are of the filter then. */
+/* Pipes that gather rows have nothing to do with when events happened: hits are of the filter then.
+ */
 static void drop_gathering_pipes(const struct tel_query *tree, struct tel_query *ret)
 {
     *ret = *tree;
@@ -243,8 +245,7 @@ void select_hits_handler(void *ctx, struct tel_http_request *req)
     TEL_BUF_ADD_LIT(&pipe, ") count() as hits");
     args.params.text = select_query_with(req, &rows, "%s", tel_buf_cstr(&pipe));
     tel_buf_free(&pipe);
-    struct series s = {
-        .arena = tel_http_arena(req), .fields = fields, .field_count = field_count};
+    struct series s = {.arena = tel_http_arena(req), .fields = fields, .field_count = field_count};
     if (select_run(sel, req, &args.params, hits_sink, &s)) {
         if (s.groups.len)
             qsort(s.groups.items, s.groups.len, sizeof(struct group), by_total);
@@ -332,7 +333,8 @@ void select_facets_handler(void *ctx, struct tel_http_request *req)
     select_args_done(&args);
 }
 
-/* ---- stats as Prometheus has them -------------------------------------------------------------- */
+/* ---- stats as Prometheus has them --------------------------------------------------------------
+ */
 
 /* The last stats pipe; the labels of the answer are what it groups by. NULL: there is none. */
 static const struct tel_pipe *find_stats(const struct tel_query *tree, size_t *ret_index)
@@ -392,8 +394,7 @@ static void add_point(struct tel_buf *out, const struct point *p)
     tel_buf_add_char(out, '[');
     tel_buf_add_i64(out, p->time_ns / TEL_NS_PER_S);
     if (p->time_ns % TEL_NS_PER_S > 0)
-        tel_buf_printf(out, ".%03lld",
-                       (long long)(p->time_ns % TEL_NS_PER_S / TEL_NS_PER_MS));
+        tel_buf_printf(out, ".%03lld", (long long)(p->time_ns % TEL_NS_PER_S / TEL_NS_PER_MS));
     tel_buf_add_char(out, ',');
     tel_buf_add_json(out, p->value);
     tel_buf_add_char(out, ']');

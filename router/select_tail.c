@@ -27,7 +27,7 @@ struct seen {
 struct tail {
     struct select *select;
     struct query_params params; /* its spans are the request's */
-    struct query *query; /* the round that runs, or NULL */
+    struct query *query;        /* the round that runs, or NULL */
     struct seen seen;
     struct tel_buf out;
     int64_t next_round_ns, refresh_ns, shown_until_ns;
@@ -109,9 +109,10 @@ static tel_code round_begin(struct tail *t, struct tel_error *err)
 static void round_end(struct tail *t)
 {
     if (t->rows >= ROWS_MAX)
-        tel_buf_printf(&t->out,
-                       "{\"_warning\":\"more than %u events at once: the oldest were passed over\"}\n",
-                       ROWS_MAX);
+        tel_buf_printf(
+            &t->out,
+            "{\"_warning\":\"more than %u events at once: the oldest were passed over\"}\n",
+            ROWS_MAX);
     query_close(t->query);
     t->query = NULL;
     t->next_round_ns = tel_mono_ns(t->select->clock) + t->refresh_ns;
@@ -181,8 +182,8 @@ void select_tail_handler(void *ctx, struct tel_http_request *req)
     bool streams = tel_query_is_row_local(args.tree);
     select_args_done(&args);
     if (!streams) {
-        tel_http_reply_error(req, 400,
-                             "tail takes no pipes that order, limit or gather rows (sort, limit, stats)");
+        tel_http_reply_error(
+            req, 400, "tail takes no pipes that order, limit or gather rows (sort, limit, stats)");
         return;
     }
     struct tail *t = TEL_NEW(struct tail);

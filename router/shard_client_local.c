@@ -19,9 +19,9 @@
 struct local_gather;
 
 struct local_search {
-    struct shard_search base; /* first */
-    struct local_search *prev, *next;   /* in the gather, by its thread */
-    struct local_search *queued;        /* in the pool's queue */
+    struct shard_search base;         /* first */
+    struct local_search *prev, *next; /* in the gather, by its thread */
+    struct local_search *queued;      /* in the pool's queue */
     struct local_gather *gather;
     const struct local_shard *shard;
     Telescope__Shard__V1__SearchRequest *request;

@@ -1,6 +1,6 @@
 /*
- * The gRPC side of shard_client.h. A gather is a loop (one completion queue); loops are kept for the
- * next query, because making one costs more than a small query does. Channels are shared by all
+ * The gRPC side of shard_client.h. A gather is a loop (one completion queue); loops are kept for
+ * the next query, because making one costs more than a small query does. Channels are shared by all
  * queries; a server that was never asked has none.
  */
 #include "router/shard_client_rpc.h"

@@ -77,11 +77,11 @@ static void on_status(void *user, const Telescope__Shard__V1__StatusResponse *st
                 continue;
             const Telescope__Shard__V1__PartitionInfo *p =
                 find_partition(status, replicas[i].partition);
-            entry *e = !status ? entry_new(replicas[i].partition, q->address, "unreachable",
-                                           err->text)
-                       : p     ? entry_of(status, p, q->address)
-                               : entry_new(replicas[i].partition, q->address, "error",
-                                           "the server does not hold it");
+            entry *e = !status
+                           ? entry_new(replicas[i].partition, q->address, "unreachable", err->text)
+                       : p ? entry_of(status, p, q->address)
+                           : entry_new(replicas[i].partition, q->address, "error",
+                                       "the server does not hold it");
             tel_vec_push(&q->out->v, e);
         }
     }

@@ -49,7 +49,8 @@ static void must(tel_code rc, const struct tel_error *err)
     }
 }
 
-/* ---- shards -------------------------------------------------------------------------------------- */
+/* ---- shards
+ * -------------------------------------------------------------------------------------- */
 
 struct shard {
     Telescope__Shard__V1__Shard_Service service; /* first */
@@ -73,15 +74,15 @@ static void send_rows(struct tel_rpc_call *call, uint32_t partition, uint32_t n)
         partitions[i] = partition;
         offsets[i] = n - i;
         int len = snprintf(text + used, 128,
-                           "Receiving block blk_%u src: /10.0.0.%u:5%03u dest: /10.0.0.%u:50010", i * 7919,
-                           partition, i % 1000, i % 256);
+                           "Receiving block blk_%u src: /10.0.0.%u:5%03u dest: /10.0.0.%u:50010",
+                           i * 7919, partition, i % 1000, i % 256);
         lengths[i] = (uint32_t)len;
         used += (size_t)len;
     }
     Telescope__Shard__V1__Column time_column = TELESCOPE__SHARD__V1__COLUMN__INIT;
-    time_column.name = (char *)(uintptr_t)"_time";
+    time_column.name = (char *)(uintptr_t) "_time";
     Telescope__Shard__V1__Column column = TELESCOPE__SHARD__V1__COLUMN__INIT;
-    column.name = (char *)(uintptr_t)"_msg";
+    column.name = (char *)(uintptr_t) "_msg";
     column.n_lengths = n;
     column.lengths = lengths;
     column.data = (ProtobufCBinaryData){.len = used, .data = (uint8_t *)text};
@@ -155,7 +156,8 @@ static void shard_start(struct shard *s)
     telescope__shard__v1__shard__init(&s->service, NULL);
     s->service.search = search;
     must(tel_rpc_workers_new(16, 4096, &s->workers, &err), &err);
-    must(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "127.0.0.1:0", .ctx = s,
+    must(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "127.0.0.1:0",
+                                                             .ctx = s,
                                                              .dispatch = dispatch},
                             &s->server, &err),
          &err);
@@ -172,7 +174,8 @@ static void shard_stop(struct shard *s)
     tel_rpc_workers_free(s->workers);
 }
 
-/* ---- the router and its clients ------------------------------------------------------------------ */
+/* ---- the router and its clients
+ * ------------------------------------------------------------------ */
 
 struct bench {
     struct shard shards[SHARDS_MAX];
@@ -195,9 +198,9 @@ static void bench_start(struct bench *b, unsigned shards)
     must(shard_client_rpc_new(&(struct shard_client_rpc_options){0}, &b->client, &err), &err);
     b->router = router_new(&(struct router_options){.hedge_after_ms = -1}, b->client, map, NULL);
     b->select = select_new(b->router, NULL);
-    must(tel_http_server_new(&(struct tel_http_server_options){.address = "127.0.0.1:0",
-                                                               .connections_max = 4096},
-                             &b->http, &err),
+    must(tel_http_server_new(
+             &(struct tel_http_server_options){.address = "127.0.0.1:0", .connections_max = 4096},
+             &b->http, &err),
          &err);
     select_add_routes(b->select, b->http);
     must(tel_http_server_start(b->http, &err), &err);
@@ -260,10 +263,11 @@ static void ask(int fd, struct tel_buf *buf, struct times *t)
     unsigned number = atomic_fetch_add(&numbers, 1) % (SLOTS - 1) + 1;
     atomic_store(&slowest[number], 0);
     /* start= is how a search finds its query again: nanoseconds since the epoch. */
-    int len = snprintf(request, sizeof(request),
-                       "GET /select/logsql/query?query=block&limit=100&start=1970-01-01T00:00:00.%09uZ"
-                       " HTTP/1.1\r\nHost: x\r\n\r\n",
-                       number);
+    int len =
+        snprintf(request, sizeof(request),
+                 "GET /select/logsql/query?query=block&limit=100&start=1970-01-01T00:00:00.%09uZ"
+                 " HTTP/1.1\r\nHost: x\r\n\r\n",
+                 number);
     int64_t begun = now_ns();
     bool ok = write(fd, request, (size_t)len) == len && read_answer(fd, buf);
     int64_t took = now_ns() - begun;
@@ -321,7 +325,8 @@ static void overhead(unsigned shards, struct tel_buf *json)
     bench_stop(&b);
 }
 
-/* ---- many at once -------------------------------------------------------------------------------- */
+/* ---- many at once
+ * -------------------------------------------------------------------------------- */
 
 struct asker {
     pthread_t thread;
@@ -372,8 +377,8 @@ static void many(unsigned shards, struct tel_buf *json)
     double p99 = percentile_ms(all.total.items, all.total.len, 0.99);
     printf("%u clients at once, %u shards: %.0f queries/s, p50 %.1f ms, p99 %.1f ms; CPU %.0f us a "
            "query, shards and clients included; peak %.0f MB; %u failed\n",
-           concurrent, shards, rate, p50, p99, cpu_us,
-           (double)tel_process_peak_rss_bytes() / 1e6, all.failed);
+           concurrent, shards, rate, p50, p99, cpu_us, (double)tel_process_peak_rss_bytes() / 1e6,
+           all.failed);
     tel_buf_printf(json,
                    "\"concurrent\":{\"clients\":%u,\"shards\":%u,\"queries_per_second\":%.0f,"
                    "\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"cpu_us\":%.0f,\"failed\":%u}",
@@ -388,7 +393,8 @@ static void usage(void)
 {
     puts("usage: bench_router [--work-ms N] [--rows N] [--queries N] [--clients N] [--rounds N]\n"
          "\n"
-         "What a router adds to the slowest of 1, 4, 8 and 32 shards, and how it stands many clients\n"
+         "What a router adds to the slowest of 1, 4, 8 and 32 shards, and how it stands many "
+         "clients\n"
          "at once over 8 shards. The last line is one JSON object.\n"
          "\n"
          "  --work-ms N   how long a shard works on a search (5)\n"

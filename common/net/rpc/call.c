@@ -76,9 +76,9 @@ void rpc_call_arm(struct tel_rpc_server *server)
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->headers);
     rpc_tag_release(&call->arrive);
-    grpc_call_error rc = grpc_server_request_call(server->server, &call->call, &call->details,
-                                                  &call->headers, server->cq, server->cq,
-                                                  &call->arrive);
+    grpc_call_error rc =
+        grpc_server_request_call(server->server, &call->call, &call->details, &call->headers,
+                                 server->cq, server->cq, &call->arrive);
     TEL_CHECK(rc == GRPC_CALL_OK);
 }
 
@@ -118,9 +118,9 @@ static bool call_join(struct tel_rpc_call *call)
 
 static int64_t call_deadline_ns(const struct tel_rpc_call *call)
 {
-    gpr_timespec left = gpr_time_sub(
-        gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC),
-        gpr_now(GPR_CLOCK_MONOTONIC));
+    gpr_timespec left =
+        gpr_time_sub(gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC),
+                     gpr_now(GPR_CLOCK_MONOTONIC));
     if (left.tv_sec > INT64_MAX / TEL_NS_PER_S / 4)
         return INT64_MAX;
     return call->start_ns + left.tv_sec * TEL_NS_PER_S + left.tv_nsec;
@@ -204,7 +204,8 @@ void rpc_call_received(struct tel_rpc_call *call, bool ok)
     } else if (method->kind != TEL_RPC_BIDI) {
         /* Too large, or the client was gone before it had spoken. */
         if (ok && !atomic_load(&call->cancelled))
-            tel_rpc_finish(call, TEL_RPC_INVALID_ARGUMENT, "no request, or one of more than %zu bytes",
+            tel_rpc_finish(call, TEL_RPC_INVALID_ARGUMENT,
+                           "no request, or one of more than %zu bytes",
                            server->options.receive_max_bytes);
         else
             tel_rpc_finish(call, TEL_RPC_CANCELLED, "cancelled before its request came");

@@ -51,7 +51,8 @@ bool tel_rpc_call_draining(const struct tel_rpc_call *call);  /* the server is s
 bool tel_rpc_call_on_cancel(struct tel_rpc_call *call, void (*cb)(void *ctx), void *ctx);
 
 int64_t tel_rpc_call_ms_left(const struct tel_rpc_call *call); /* INT64_MAX: no deadline */
-/* The value of a header of the request, empty if absent. name in lower case. Valid until the end. */
+/* The value of a header of the request, empty if absent. name in lower case. Valid until the end.
+ */
 struct tel_span tel_rpc_call_header(const struct tel_rpc_call *call, const char *name);
 /* The token of "authorization: Bearer <token>", empty if absent. */
 struct tel_span tel_rpc_call_bearer(const struct tel_rpc_call *call);

@@ -57,8 +57,7 @@ static void call_pump(struct tel_rpc_call *call)
         details = rpc_slice_copy(tel_span_cstr(call->details_text));
         ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
         ops[n].data.send_status_from_server.status = (grpc_status_code)call->status;
-        ops[n++].data.send_status_from_server.status_details =
-            call->details_text ? &details : NULL;
+        ops[n++].data.send_status_from_server.status_details = call->details_text ? &details : NULL;
         call->status_sent = true;
     } else if (!buf) {
         return;
@@ -90,7 +89,8 @@ void rpc_call_sent(struct tel_rpc_call *call, bool ok)
 
 static bool call_has_room(const struct tel_rpc_call *call, size_t size)
 {
-    return call->queued_bytes == 0 || call->queued_bytes + size <= call->server->options.window_bytes;
+    return call->queued_bytes == 0 ||
+           call->queued_bytes + size <= call->server->options.window_bytes;
 }
 
 static bool call_gone(const struct tel_rpc_call *call)

@@ -6,12 +6,12 @@
  *        STATUS  the end, whatever it is
  *   and, one at a time while the reader wants more, READ; and for bidi SEND.
  *
- *   An op ends when STATUS has come and nothing else is under way; all messages have been read then,
- *   because core completes a READ with nothing before it lets go of STATUS's call.
+ *   An op ends when STATUS has come and nothing else is under way; all messages have been read
+ * then, because core completes a READ with nothing before it lets go of STATUS's call.
  *
- * The loop's thread alone touches ops, so there are no locks. Waking it from another thread needs an
- * event on its queue, and the C core has no public call for that: a call on a "lame" channel, which
- * fails at once, is one.
+ * The loop's thread alone touches ops, so there are no locks. Waking it from another thread needs
+ * an event on its queue, and the C core has no public call for that: a call on a "lame" channel,
+ * which fails at once, is one.
  */
 #include "common/net/rpc/client.h"
 
@@ -463,8 +463,8 @@ void tel_rpc_loop_serve(struct tel_rpc_loop *loop)
 {
     while (!atomic_load(&loop->stopping)) {
         loop_refused(loop);
-        grpc_event ev = grpc_completion_queue_next(loop->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                                   NULL);
+        grpc_event ev =
+            grpc_completion_queue_next(loop->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (ev.type == GRPC_OP_COMPLETE)
             loop_event(loop, &ev);
     }

@@ -1,10 +1,9 @@
 /*
  * Calling a gRPC server.
  *
- *     channel   one server: a connection that is made when needed, kept alive, made again. Any thread
- *     loop      one completion queue, run by one thread, which owns every op on it
- *     stub      a ProtobufCService whose invoke starts a call: protoc-c's stubs are typed calls
- *     op        one call
+ *     channel   one server: a connection that is made when needed, kept alive, made again. Any
+ * thread loop      one completion queue, run by one thread, which owns every op on it stub      a
+ * ProtobufCService whose invoke starts a call: protoc-c's stubs are typed calls op        one call
  *
  *     struct tel_rpc_op *op = tel_rpc_op_new(loop, &(struct tel_rpc_op_options){
  *         .timeout_ms = 2000, .user = me});
@@ -12,9 +11,10 @@
  *     while (tel_rpc_loop_run(loop, 50) > 0)
  *         ;
  *
- * The closure: unary, once, with the answer or NULL; stream, with each message, then once with NULL.
- * In that last run tel_rpc_op_status says how it ended; the op is freed when the closure returns.
- * Messages are valid until the closure returns, unless taken. Scatter-gather is K calls on one loop.
+ * The closure: unary, once, with the answer or NULL; stream, with each message, then once with
+ * NULL. In that last run tel_rpc_op_status says how it ended; the op is freed when the closure
+ * returns. Messages are valid until the closure returns, unless taken. Scatter-gather is K calls on
+ * one loop.
  */
 #ifndef TEL_NET_RPC_CLIENT_H
 #define TEL_NET_RPC_CLIENT_H
@@ -77,14 +77,14 @@ void tel_rpc_stub_init(struct tel_rpc_stub *stub, const ProtobufCServiceDescript
 /* ---- op: the loop's thread ------------------------------------------------------------------- */
 
 struct tel_rpc_header {
-    const char *name; /* lower case; letters, digits, '-', '_', '.' */
+    const char *name;      /* lower case; letters, digits, '-', '_', '.' */
     struct tel_span value; /* printable ASCII */
 };
 
 struct tel_rpc_op_options {
-    int64_t timeout_ms;       /* 0: 30000. Every call has a deadline */
-    bool wait_for_ready;      /* wait for a connection instead of failing at once */
-    struct tel_span bearer;   /* sent as "authorization: Bearer ..."; copied */
+    int64_t timeout_ms;                   /* 0: 30000. Every call has a deadline */
+    bool wait_for_ready;                  /* wait for a connection instead of failing at once */
+    struct tel_span bearer;               /* sent as "authorization: Bearer ..."; copied */
     const struct tel_rpc_header *headers; /* copied; bad ones make the call end INVALID_ARGUMENT */
     size_t header_count;
     void *user;
@@ -96,10 +96,12 @@ struct tel_rpc_op *tel_rpc_op_new(struct tel_rpc_loop *loop,
 void *tel_rpc_op_user(const struct tel_rpc_op *op);
 /* In the last closure. */
 enum tel_rpc_status tel_rpc_op_status(const struct tel_rpc_op *op);
-struct tel_span tel_rpc_op_text(const struct tel_rpc_op *op); /* the peer's or the library's words */
+struct tel_span
+tel_rpc_op_text(const struct tel_rpc_op *op); /* the peer's or the library's words */
 /* The code for the status, with err filled: "<target>: DEADLINE_EXCEEDED: <text>". */
 tel_code tel_rpc_op_error(const struct tel_rpc_op *op, struct tel_error *err);
-/* A closure keeps its message: the caller frees it with protobuf_c_message_free_unpacked(m, NULL). */
+/* A closure keeps its message: the caller frees it with protobuf_c_message_free_unpacked(m, NULL).
+ */
 ProtobufCMessage *tel_rpc_op_take(struct tel_rpc_op *op);
 /* The closure still gets its last NULL, with CANCELLED. Never runs the closure itself. */
 void tel_rpc_op_cancel(struct tel_rpc_op *op);

@@ -1,6 +1,6 @@
 /*
- * A channel wraps gRPC's own and makes a new one when the certificates have changed: gRPC fixes them
- * when a channel is made. Calls that run keep the old one alive until they end.
+ * A channel wraps gRPC's own and makes a new one when the certificates have changed: gRPC fixes
+ * them when a channel is made. Calls that run keep the old one alive until they end.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,8 +31,8 @@ static grpc_channel *core_channel(const struct tel_rpc_channel *channel)
     rpc_args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, o->connect_timeout_ms);
     rpc_args_int(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     rpc_args_int(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, o->backoff_max_ms);
-    rpc_args_int(&args, GRPC_ARG_ENABLE_RETRIES, 0);     /* ours are per replica; 15 % of the cost */
-    rpc_args_int(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);  /* peers are inside */
+    rpc_args_int(&args, GRPC_ARG_ENABLE_RETRIES, 0);    /* ours are per replica; 15 % of the cost */
+    rpc_args_int(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0); /* peers are inside */
     rpc_args_int(&args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1); /* no DNS TXT look-ups */
     rpc_args_int(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     rpc_args_int(&args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);

@@ -23,7 +23,8 @@ int rpc_pb_next(struct tel_span *rest, struct rpc_pb_field *ret);
 /* The first length-delimited field `number`, empty if there is none. */
 struct tel_span rpc_pb_string(struct tel_span msg, uint32_t number);
 
-/* Calls each(ctx, file) for every serialised FileDescriptorProto. False: damaged, or each said so. */
+/* Calls each(ctx, file) for every serialised FileDescriptorProto. False: damaged, or each said so.
+ */
 bool rpc_descriptor_files(struct tel_span set, bool (*each)(void *ctx, struct tel_span file),
                           void *ctx);
 

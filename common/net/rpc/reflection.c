@@ -100,8 +100,7 @@ static void answer_list(const struct rpc_reflection *r, struct tel_rpc_call *cal
     Grpc__Reflection__V1alpha__ServiceResponse **refs = tel_calloc(n, sizeof(*refs));
     for (size_t i = 0; i < n; i++) {
         grpc__reflection__v1alpha__service_response__init(&items[i]);
-        items[i].name =
-            (char *)(uintptr_t)r->server->services.items[i]->impl->descriptor->name;
+        items[i].name = (char *)(uintptr_t)r->server->services.items[i]->impl->descriptor->name;
         refs[i] = &items[i];
     }
     Grpc__Reflection__V1alpha__ListServiceResponse list =

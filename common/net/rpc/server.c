@@ -59,10 +59,8 @@ static tel_code server_add(struct tel_rpc_server *server, ProtobufCService *impl
 {
     TEL_CHECK(!server->started);
     struct rpc_service *service = TEL_NEW(struct rpc_service);
-    *service = (struct rpc_service){.impl = impl,
-                                    .descriptor_set = descriptor_set,
-                                    .built_in = built_in,
-                                    .open = open};
+    *service = (struct rpc_service){
+        .impl = impl, .descriptor_set = descriptor_set, .built_in = built_in, .open = open};
     const ProtobufCServiceDescriptor *d = impl->descriptor;
     service->kinds = tel_calloc(d->n_methods, sizeof(*service->kinds));
     tel_code rc = tel_rpc_kinds(descriptor_set, d, service->kinds, err);
@@ -167,8 +165,10 @@ static tel_code listen_error(const char *listen_at, struct tel_error *err)
         colon[-1] = '\0';
         name++;
     }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE}, *found = NULL;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE},
+                    *found = NULL;
     int gai = getaddrinfo(name, colon + 1, &hints, &found);
     if (gai != 0)
         return tel_error_set(err, TEL_ERR_INVALID, "listen on %s: %s", listen_at,
@@ -219,8 +219,8 @@ static void *poller(void *arg)
     on_poller = true;
     pthread_setname_np(pthread_self(), "rpc-poller");
     for (;;) {
-        grpc_event ev = grpc_completion_queue_next(server->cq,
-                                                   gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_event ev =
+            grpc_completion_queue_next(server->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (ev.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
         if (ev.type == GRPC_OP_COMPLETE)
@@ -320,8 +320,8 @@ void tel_rpc_server_stop(struct tel_rpc_server *server, int grace_ms)
         /* Never started: nobody else reads the queue, and the only word to come is core's. */
         grpc_server_cancel_all_calls(server->server);
         while (!server->shut_down) {
-            grpc_event ev = grpc_completion_queue_next(server->cq,
-                                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+            grpc_event ev =
+                grpc_completion_queue_next(server->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
             poll_event(server, &ev);
         }
     } else {

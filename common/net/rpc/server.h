@@ -1,7 +1,7 @@
 /*
- * A gRPC server. One completion queue, `pollers` threads on it (one is best: measured, two contend),
- * and a hook that takes handlers to worker threads (workers.h). Health (grpc.health.v1) and
- * reflection (grpc.reflection.v1alpha) are served by every server and never leave the poller.
+ * A gRPC server. One completion queue, `pollers` threads on it (one is best: measured, two
+ * contend), and a hook that takes handlers to worker threads (workers.h). Health (grpc.health.v1)
+ * and reflection (grpc.reflection.v1alpha) are served by every server and never leave the poller.
  *
  *     struct tel_rpc_server *s;
  *     tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "127.0.0.1:7072"}, &s, err);

@@ -93,8 +93,8 @@ struct tel_rpc_call {
 
     pthread_mutex_t lock; /* guards what is below */
     pthread_cond_t room;
-    TEL_VEC(grpc_byte_buffer *) queue; /* [queue_head, len) wait to be sent */
-    size_t queue_head, queued_bytes;   /* bytes under way count too */
+    TEL_VEC(grpc_byte_buffer *) queue;    /* [queue_head, len) wait to be sent */
+    size_t queue_head, queued_bytes;      /* bytes under way count too */
     bool send_busy, initial_sent, broken; /* broken: a send failed, no more will succeed */
     size_t sending_bytes;
     bool ended, status_sent;

@@ -205,7 +205,8 @@ tls_fetch(void *user, grpc_ssl_server_certificate_config **ret_config)
     tls_look_locked(tls);
     if (ts->given != tls->generation) {
         grpc_ssl_pem_key_cert_pair pair = {tls->pem[FILE_KEY], tls->pem[FILE_CERT]};
-        /* Core insists on roots even when it asks no client for a certificate, and then looks at none. */
+        /* Core insists on roots even when it asks no client for a certificate, and then looks at
+         * none. */
         const char *roots = tls->pem[FILE_CA] ? tls->pem[FILE_CA] : tls->pem[FILE_CERT];
         *ret_config = grpc_ssl_server_certificate_config_create(roots, &pair, 1);
         ts->given = tls->generation;

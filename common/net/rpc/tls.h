@@ -1,7 +1,8 @@
 /*
  * Certificates of a server or a client: PEM files, read at start and again whenever they change
- * (looked at once a second at most, when a connection is made) or when tel_rpc_tls_reload is called.
- * Certificates that cannot be read leave the old ones in force. Connections that stand keep theirs.
+ * (looked at once a second at most, when a connection is made) or when tel_rpc_tls_reload is
+ * called. Certificates that cannot be read leave the old ones in force. Connections that stand keep
+ * theirs.
  *
  * Any thread. Counted; a server or a channel holds a reference of its own.
  */
@@ -15,7 +16,8 @@
 struct tel_rpc_tls;
 
 struct tel_rpc_tls_options {
-    const char *ca_file;   /* who may sign the peer's certificate; a server without one asks for none */
+    const char
+        *ca_file; /* who may sign the peer's certificate; a server without one asks for none */
     const char *cert_file; /* our chain; a client may have none (then it is not mutual) */
     const char *key_file;
 };

@@ -22,7 +22,8 @@ static int serve(int argc, char **argv)
     struct tel_rpc_tls *tls = NULL;
     struct tel_error err;
     if (argc == 5) {
-        struct tel_rpc_tls_options o = {.cert_file = argv[2], .key_file = argv[3], .ca_file = argv[4]};
+        struct tel_rpc_tls_options o = {
+            .cert_file = argv[2], .key_file = argv[3], .ca_file = argv[4]};
         if (tel_rpc_tls_new(&o, &tls, &err) != TEL_OK) {
             fprintf(stderr, "%s\n", err.text);
             return 1;

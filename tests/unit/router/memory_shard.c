@@ -13,7 +13,8 @@
 typedef Telescope__Shard__V1__SearchRequest request;
 typedef Telescope__Shard__V1__SearchEnd search_end;
 
-/* ---- blocks as messages ------------------------------------------------------------------------ */
+/* ---- blocks as messages ------------------------------------------------------------------------
+ */
 
 static void *copy_bytes(const void *from, size_t len)
 {
@@ -79,7 +80,8 @@ static Telescope__Shard__V1__RowBatch *make_batch(const struct tel_block *b)
     return m;
 }
 
-/* ---- searching --------------------------------------------------------------------------------- */
+/* ---- searching ---------------------------------------------------------------------------------
+ */
 
 struct run {
     struct memory_shard *shard;
@@ -190,8 +192,7 @@ static tel_code run_query(struct run *r, const request *req, struct tel_arena *a
     struct tel_chain *chain = NULL;
     rc = tel_chain_open(q, &exec, run_sink, r, &chain, err);
     size_t count = s->event_count, n = 0, step = s->batch_rows ? s->batch_rows : 100;
-    const struct memory_event **picked =
-        TEL_ARENA_ARRAY(arena, const struct memory_event *, count);
+    const struct memory_event **picked = TEL_ARENA_ARRAY(arena, const struct memory_event *, count);
     for (size_t i = 0; i < count; i++)
         if (wanted(req, &s->events[i]))
             picked[n++] = &s->events[i];
@@ -277,7 +278,8 @@ static tel_code shard_status(void *ctx, const Telescope__Shard__V1__StatusReques
     return TEL_OK;
 }
 
-/* ---- the cluster ------------------------------------------------------------------------------- */
+/* ---- the cluster -------------------------------------------------------------------------------
+ */
 
 static void must(tel_code rc, const struct tel_error *err)
 {

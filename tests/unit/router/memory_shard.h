@@ -1,6 +1,6 @@
 /*
- * Shard servers for tests: events in memory, searched by the real filters and pipes, behind the real
- * in-process client; and each can be told to misbehave.
+ * Shard servers for tests: events in memory, searched by the real filters and pipes, behind the
+ * real in-process client; and each can be told to misbehave.
  */
 #ifndef TESTS_UNIT_ROUTER_MEMORY_SHARD_H
 #define TESTS_UNIT_ROUTER_MEMORY_SHARD_H
@@ -25,15 +25,15 @@ struct memory_shard {
     size_t partition_count;
 
     /* Tests change these while searches run. */
-    _Atomic bool refuse;       /* UNAVAILABLE at once */
-    _Atomic bool hang;                 /* say nothing until cancelled */
-    _Atomic int fail_after;            /* end with an error behind so many batches; 0: never */
-    _Atomic int stall_after;           /* say nothing more behind so many batches; 0: never */
-    _Atomic tel_code fail_code;        /* 0: UNAVAILABLE */
-    const char *_Atomic missing;       /* said of the first partition */
-    _Atomic bool no_end;               /* end without a word about partitions */
+    _Atomic bool refuse;         /* UNAVAILABLE at once */
+    _Atomic bool hang;           /* say nothing until cancelled */
+    _Atomic int fail_after;      /* end with an error behind so many batches; 0: never */
+    _Atomic int stall_after;     /* say nothing more behind so many batches; 0: never */
+    _Atomic tel_code fail_code;  /* 0: UNAVAILABLE */
+    const char *_Atomic missing; /* said of the first partition */
+    _Atomic bool no_end;         /* end without a word about partitions */
     _Atomic uint32_t lag_ms;
-    _Atomic size_t batch_rows;        /* 0: 100 */
+    _Atomic size_t batch_rows; /* 0: 100 */
     _Atomic int searches, cancelled, rows_sent;
 };
 
@@ -45,8 +45,8 @@ struct memory_cluster {
     struct router *router;
 };
 
-/* replicas[i] of server i: the partitions that it holds, e.g. "0,2". Misbehaviour is set afterwards;
- * NULL ends the list. */
+/* replicas[i] of server i: the partitions that it holds, e.g. "0,2". Misbehaviour is set
+ * afterwards; NULL ends the list. */
 void memory_cluster_start(struct memory_cluster *c, const struct memory_event *events, size_t count,
                           const char *const *holdings, const struct router_options *options);
 void memory_cluster_stop(struct memory_cluster *c);

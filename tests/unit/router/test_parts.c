@@ -18,7 +18,8 @@
 #include "router/rows.h"
 #include "router/shard_map.h"
 
-/* ---- shard maps ---------------------------------------------------------------------------------- */
+/* ---- shard maps
+ * ---------------------------------------------------------------------------------- */
 
 static void test_map(void **state)
 {
@@ -37,14 +38,16 @@ static void test_map(void **state)
     shard_map_addresses(map, &count);
     assert_int_equal(count, 2);
     assert_int_equal(shard_map_version(map), 7);
-    static const char *const bad[] = {"", "x", "3-1", "-1", "1-", "0,", "99999999999", "65536", "1--2"};
+    static const char *const bad[] = {"",   "x",           "3-1",   "-1",  "1-",
+                                      "0,", "99999999999", "65536", "1--2"};
     for (size_t i = 0; i < TEL_ARRAY_LEN(bad); i++)
         assert_int_equal(shard_map_add_ranges(map, bad[i], "c:1", &err), TEL_ERR_INVALID);
     assert_int_equal(shard_map_add_ranges(map, "0", "a:1", &err), TEL_ERR_EXISTS);
     shard_map_unref(map);
 }
 
-/* ---- batches ------------------------------------------------------------------------------------- */
+/* ---- batches
+ * ------------------------------------------------------------------------------------- */
 
 static Telescope__Shard__V1__RowBatch *batch_new(uint32_t rows, size_t keys, size_t lengths,
                                                  const uint32_t *length, const char *data)
@@ -100,7 +103,8 @@ static void test_batches(void **state)
     assert_int_equal(open_batch(3, 3, 0, NULL, ""), TEL_ERR_CORRUPT);
 }
 
-/* Messages of random bytes, and a good one with bytes changed: opened or refused, never followed. */
+/* Messages of random bytes, and a good one with bytes changed: opened or refused, never followed.
+ */
 static void test_damaged_batches(void **state)
 {
     (void)state;
@@ -118,7 +122,8 @@ static void test_damaged_batches(void **state)
         memcpy(copy, bytes, len);
         for (uint64_t n = 1 + tel_rand_below(&rand, 3); n > 0; n--)
             copy[tel_rand_below(&rand, len)] = (uint8_t)tel_rand_u64(&rand);
-        Telescope__Shard__V1__RowBatch *b = telescope__shard__v1__row_batch__unpack(NULL, len, copy);
+        Telescope__Shard__V1__RowBatch *b =
+            telescope__shard__v1__row_batch__unpack(NULL, len, copy);
         struct rows *r;
         struct tel_error err;
         if (b && rows_open(b, &r, &err) == TEL_OK) {
@@ -131,7 +136,8 @@ static void test_damaged_batches(void **state)
     }
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * ---------------------------------------------------------------------------------------- */
 
 /* Against the plain printer of blocks, with bytes of every kind at every length. */
 static void test_json(void **state)
@@ -152,9 +158,8 @@ static void test_json(void **state)
             values[v] = tel_span_make(bytes[v], len);
         }
         struct tel_row_key key = {.time_ns = (int64_t)(tel_rand_u64(&rand) >> 2)};
-        struct tel_column columns[] = {{TEL_SPAN("_time"), NULL},
-                                       {TEL_SPAN("_msg"), &values[0]},
-                                       {values[2], &values[1]}};
+        struct tel_column columns[] = {
+            {TEL_SPAN("_time"), NULL}, {TEL_SPAN("_msg"), &values[0]}, {values[2], &values[1]}};
         size_t count = i % 3 ? 3 : 2;
         struct tel_block block = {.rows = 1,
                                   .keys = &key,
@@ -172,7 +177,8 @@ static void test_json(void **state)
     }
 }
 
-/* ---- turns --------------------------------------------------------------------------------------- */
+/* ---- turns
+ * --------------------------------------------------------------------------------------- */
 
 struct waiting {
     struct admission *a;
@@ -240,8 +246,10 @@ static void test_turns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map),  cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_damaged_batches), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_damaged_batches),
+        cmocka_unit_test(test_json),
         cmocka_unit_test(test_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

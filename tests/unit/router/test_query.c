@@ -25,7 +25,7 @@ static struct memory_event *events;
 
 struct result {
     TEL_VEC(struct tel_row_key) keys;
-    uint64_t count;        /* of a column "n" or "hits", summed */
+    uint64_t count; /* of a column "n" or "hits", summed */
     char missing[1024];
     uint64_t lag_ms;
     tel_code rc;
@@ -81,7 +81,8 @@ static void run_with(struct memory_cluster *c, struct query_params p, struct res
 
 static void run(struct memory_cluster *c, const char *text, uint64_t limit, struct result *r)
 {
-    run_with(c, (struct query_params){.text = tel_span_cstr(text), .limit = limit, .timeout_ms = 5000},
+    run_with(c,
+             (struct query_params){.text = tel_span_cstr(text), .limit = limit, .timeout_ms = 5000},
              r);
 }
 
@@ -109,7 +110,8 @@ static void assert_keys(const struct result *r, const struct tel_row_key *keys, 
         assert_int_equal(tel_row_key_cmp(&r->keys.items[i], &keys[i]), 0);
 }
 
-/* ---- order --------------------------------------------------------------------------------------- */
+/* ---- order
+ * --------------------------------------------------------------------------------------- */
 
 static void test_newest_in_order(void **state)
 {
@@ -230,7 +232,8 @@ static void test_bounds_and_mistakes(void **state)
     memory_cluster_stop(&c);
 }
 
-/* ---- what fails ---------------------------------------------------------------------------------- */
+/* ---- what fails
+ * ---------------------------------------------------------------------------------- */
 
 /* Replicas in pairs: a and b hold 0..3, c and d hold 4..7. */
 static const char *const PAIRS[] = {"0,1,2,3", "0,1,2,3", "4,5,6,7", "4,5,6,7", NULL};
@@ -426,7 +429,8 @@ static void test_deadline(void **state)
     c.shards[1].hang = false;
     c.shards[1].stall_after = 1;
     c.shards[1].batch_rows = 10;
-    run_with(&c, (struct query_params){.text = TEL_SPAN("*"), .limit = 10000, .timeout_ms = 300}, &r);
+    run_with(&c, (struct query_params){.text = TEL_SPAN("*"), .limit = 10000, .timeout_ms = 300},
+             &r);
     assert_int_equal(r.rc, TEL_OK);
     assert_non_null(strstr(r.missing, "partition 2,3: "));
     assert_true(r.took_ms < 2000);
@@ -459,7 +463,8 @@ static void test_query_errors(void **state)
     memory_cluster_stop(&c);
 }
 
-/* ---- clients that go, and too many of them ------------------------------------------------------- */
+/* ---- clients that go, and too many of them
+ * ------------------------------------------------------- */
 
 struct leaving {
     struct memory_cluster *c;

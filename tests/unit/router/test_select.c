@@ -1,6 +1,6 @@
 /*
- * The HTTP face over a real socket and servers in memory: arguments, answers, errors and how they are
- * told, partial answers, streams that break off, the page.
+ * The HTTP face over a real socket and servers in memory: arguments, answers, errors and how they
+ * are told, partial answers, streams that break off, the page.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,7 +110,8 @@ static void test_rows(void **state)
     assert_int_equal(raw_status(answer), 200);
     assert_null(strstr(answer, "{"));
     free(answer);
-    expect(f, "/select/logsql/query?query=*%20%7C%20stats%20count()%20n", "", 200, "{\"n\":\"2000\"}");
+    expect(f, "/select/logsql/query?query=*%20%7C%20stats%20count()%20n", "", 200,
+           "{\"n\":\"2000\"}");
 }
 
 static void test_form(void **state)
@@ -171,9 +172,11 @@ static void test_partial(void **state)
     f->cluster.shards[1].refuse = true;
     expect(f, Q "?query=*&limit=1", "", 200,
            "X-Telescope-Partial: partition 2,3: b:1: refused\r\n");
-    expect(f, Q "?query=*%20%7C%20stats%20count()%20n", "", 200, "X-Telescope-Partial: partition 2,3");
+    expect(f, Q "?query=*%20%7C%20stats%20count()%20n", "", 200,
+           "X-Telescope-Partial: partition 2,3");
     expect(f, "/select/logsql/hits?query=*", "", 200, "X-Telescope-Partial: partition 2,3");
-    expect(f, Q "?query=*&limit=1&allow_partial_response=0", "", 503, "partition 2,3: b:1: refused");
+    expect(f, Q "?query=*&limit=1&allow_partial_response=0", "", 503,
+           "partition 2,3: b:1: refused");
     f->cluster.shards[0].refuse = f->cluster.shards[2].refuse = true;
     expect(f, Q "?query=*&limit=1", "", 503, "no shard answered");
     for (size_t i = 0; i < 3; i++) {
@@ -187,7 +190,8 @@ static void test_partial(void **state)
 static bool ends_well(const char *answer)
 {
     size_t len = strlen(answer);
-    return strstr(answer, "Content-Length") || (len > 5 && strcmp(answer + len - 5, "0\r\n\r\n") == 0);
+    return strstr(answer, "Content-Length") ||
+           (len > 5 && strcmp(answer + len - 5, "0\r\n\r\n") == 0);
 }
 
 /* Rows are on their way when a server breaks: a line that says so, and no clean end. */
@@ -202,9 +206,10 @@ static void test_breaks_off(void **state)
     f.cluster.shards[0].batch_rows = 1000;
     f.cluster.shards[1].batch_rows = 1000;
     f.select = select_new(f.cluster.router, NULL);
-    assert_int_equal(tel_http_server_new(
-                         &(struct tel_http_server_options){.address = "127.0.0.1:0"}, &f.http, &err),
-                     TEL_OK);
+    assert_int_equal(
+        tel_http_server_new(&(struct tel_http_server_options){.address = "127.0.0.1:0"}, &f.http,
+                            &err),
+        TEL_OK);
     select_add_routes(f.select, f.http);
     assert_int_equal(tel_http_server_start(f.http, &err), TEL_OK);
     char *answer = get(&f, Q "?query=*", "");
@@ -215,7 +220,8 @@ static void test_breaks_off(void **state)
     f.cluster.shards[0].fail_after = 27;
     answer = get(&f, Q "?query=*", "");
     assert_int_equal(raw_status(answer), 200);
-    assert_non_null(strstr(answer, "{\"_error\":\"partial answer: partition 0: a:1: broke down\"}"));
+    assert_non_null(
+        strstr(answer, "{\"_error\":\"partial answer: partition 0: a:1: broke down\"}"));
     assert_false(ends_well(answer));
     free(answer);
     tel_http_server_free(f.http);
@@ -229,8 +235,9 @@ static void test_hits(void **state)
     struct fixture *f = *state;
     char *answer = get(f, "/select/logsql/hits?query=*&step=1d", "");
     assert_int_equal(raw_status(answer), 200);
-    assert_non_null(strstr(answer, "{\"hits\":[{\"fields\":{},\"timestamps\":[\"1970-01-12T00:00:00Z\"],"
-                                   "\"values\":[2000],\"total\":2000}]}"));
+    assert_non_null(strstr(answer,
+                           "{\"hits\":[{\"fields\":{},\"timestamps\":[\"1970-01-12T00:00:00Z\"],"
+                           "\"values\":[2000],\"total\":2000}]}"));
     free(answer);
     answer = get(f, "/select/logsql/hits?query=error&step=1m&field=app&field=host", "");
     assert_int_equal(count_of(answer, "\"fields\":{\"app\":\""), 12);
@@ -240,7 +247,8 @@ static void test_hits(void **state)
     assert_int_equal(count_of(answer, "\"fields\":{},"), 1);
     free(answer);
     /* hits of a query that gathers are those of its filter */
-    expect(f, "/select/logsql/hits?query=*%20%7C%20stats%20count()&step=1d", "", 200, "\"total\":2000");
+    expect(f, "/select/logsql/hits?query=*%20%7C%20stats%20count()&step=1d", "", 200,
+           "\"total\":2000");
 }
 
 static void test_stats_as_prometheus(void **state)
@@ -249,16 +257,20 @@ static void test_stats_as_prometheus(void **state)
     expect(f, "/select/logsql/stats_query?query=*%20%7C%20stats%20count()%20n&time=1000", "", 200,
            "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":"
            "{\"__name__\":\"n\"},\"value\":[1000,\"2000\"]}]}}");
-    char *answer = get(f, "/select/logsql/stats_query?query=*%20%7C%20stats%20by%20(app)%20count()%20n", "");
+    char *answer =
+        get(f, "/select/logsql/stats_query?query=*%20%7C%20stats%20by%20(app)%20count()%20n", "");
     assert_int_equal(count_of(answer, "{\"__name__\":\"n\",\"app\":\""), 4);
     free(answer);
-    answer = get(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20by%20(app)%20count()%20n", "");
+    answer = get(
+        f,
+        "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20by%20(app)%20count()%20n",
+        "");
     assert_int_equal(count_of(answer, "\"metric\":{\"__name__\":\"n\",\"app\":\""), 4);
     assert_int_equal(count_of(answer, "\"values\":[[950400,\""), 4);
     assert_non_null(strstr(answer, "\"resultType\":\"matrix\""));
     free(answer);
-    expect(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20count()%20n", "", 200,
-           "{\"metric\":{\"__name__\":\"n\"},\"values\":[[950400,\"2000\"]]}");
+    expect(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20count()%20n", "",
+           200, "{\"metric\":{\"__name__\":\"n\"},\"values\":[[950400,\"2000\"]]}");
 }
 
 static void test_values(void **state)
@@ -280,7 +292,8 @@ static void test_values(void **state)
     free(answer);
     expect(f, "/select/logsql/field_names?query=*", "", 200, "{\"value\":\"app\",\"hits\":2000}");
     answer = get(f, "/select/logsql/facets?query=*", "");
-    assert_int_equal(count_of(answer, "{\"field_name\":\"app\",\"values\":[{\"field_value\":\""), 1);
+    assert_int_equal(count_of(answer, "{\"field_name\":\"app\",\"values\":[{\"field_value\":\""),
+                     1);
     assert_int_equal(count_of(answer, "\"field_value\":\"h"), 3);
     free(answer);
     answer = get(f, "/select/logsql/patterns?query=*", "");
@@ -307,14 +320,17 @@ static void test_extra_filters(void **state)
     expect(f, COUNT "&extra_filters=%7B%22app%22:%5B%22nginx%22,%22none%22%5D%7D", "", 200, want);
     expect(f, COUNT "&extra_stream_filters=%7B%22app%22:%22nginx%22%7D", "", 200, want);
     expect(f, COUNT "&extra_stream_filters=%7Bapp=%22nginx%22%7D", "", 200, want);
-    expect(f, Q "?query=app:sshd%20or%20app:nginx%20%7C%20stats%20count()%20n&extra_filters=app:nginx", "",
-           200, want);
-    expect(f, Q "?query=*%20%7C%20stats%20count()%20n%20%7C%20union%20(*%20%7C%20stats%20count()%20m)"
-                "&extra_filters=app:nginx",
+    expect(f,
+           Q "?query=app:sshd%20or%20app:nginx%20%7C%20stats%20count()%20n&extra_filters=app:nginx",
+           "", 200, want);
+    expect(f,
+           Q "?query=*%20%7C%20stats%20count()%20n%20%7C%20union%20(*%20%7C%20stats%20count()%20m)"
+             "&extra_filters=app:nginx",
            "", 200, want);
     snprintf(want, sizeof(want), "{\"m\":\"%zu\"}", nginx);
-    expect(f, Q "?query=*%20%7C%20stats%20count()%20n%20%7C%20union%20(*%20%7C%20stats%20count()%20m)"
-                "&extra_filters=app:nginx",
+    expect(f,
+           Q "?query=*%20%7C%20stats%20count()%20n%20%7C%20union%20(*%20%7C%20stats%20count()%20m)"
+             "&extra_filters=app:nginx",
            "", 200, want);
     snprintf(want, sizeof(want), "{\"n\":\"%zu\"}", both);
     expect(f, COUNT "&extra_filters=app:nginx&extra_filters=host:h2", "", 200, want);
@@ -369,8 +385,9 @@ static void test_tail(void **state)
         f->cluster.shards[i].event_count = 100;
     }
     int fd = raw_connect(tel_http_server_address(f->http));
-    raw_send_str(fd, "GET /select/logsql/tail?query=*&start_offset=1m&refresh_interval=100ms HTTP/1.1\r\n"
-                     "Host: x\r\n\r\n");
+    raw_send_str(
+        fd, "GET /select/logsql/tail?query=*&start_offset=1m&refresh_interval=100ms HTTP/1.1\r\n"
+            "Host: x\r\n\r\n");
     struct tel_buf out = {0};
     assert_int_equal(read_until(fd, &out, "\"_msg\":", 100, 10000), 100);
     int searches = f->cluster.shards[0].searches;

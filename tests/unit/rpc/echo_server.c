@@ -202,8 +202,8 @@ struct tel_rpc_op *echo_op(struct tel_rpc_loop *loop, struct echo_result *result
 {
     result->status = TEL_RPC_STATUS_COUNT;
     result->op = tel_rpc_op_new(
-        loop, &(struct tel_rpc_op_options){.timeout_ms = timeout_ms ? timeout_ms : 5000,
-                                           .user = result});
+        loop,
+        &(struct tel_rpc_op_options){.timeout_ms = timeout_ms ? timeout_ms : 5000, .user = result});
     return result->op;
 }
 

@@ -31,8 +31,8 @@ struct echo_result {
     enum tel_rpc_status status;
     char text[256], last[256], identity[256], bearer[256];
     size_t bytes;
-    unsigned stop_after; /* cancel after this many messages; 0: never */
-    unsigned pause_after; /* pause after this many messages; 0: never */
+    unsigned stop_after;   /* cancel after this many messages; 0: never */
+    unsigned pause_after;  /* pause after this many messages; 0: never */
     struct tel_rpc_op *op; /* while it runs */
 };
 

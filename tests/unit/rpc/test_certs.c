@@ -42,9 +42,9 @@ static X509 *make_cert(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *
     must(X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject));
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, issuer ? issuer : cert, cert, NULL, NULL, 0);
-    X509_EXTENSION *ext = X509V3_EXT_conf_nid(
-        NULL, &ctx, issuer ? NID_subject_alt_name : NID_basic_constraints,
-        issuer ? san : "critical,CA:TRUE");
+    X509_EXTENSION *ext =
+        X509V3_EXT_conf_nid(NULL, &ctx, issuer ? NID_subject_alt_name : NID_basic_constraints,
+                            issuer ? san : "critical,CA:TRUE");
     must(ext && X509_add_ext(cert, ext, -1));
     X509_EXTENSION_free(ext);
     must(X509_sign(cert, issuer_key ? issuer_key : key, EVP_sha256()) > 0);

@@ -24,7 +24,8 @@
 
 typedef Telescope__Test__V1__EchoRequest request;
 #define REQUEST(...)                                                                               \
-    ((request){PROTOBUF_C_MESSAGE_INIT(&telescope__test__v1__echo_request__descriptor), __VA_ARGS__})
+    ((request){PROTOBUF_C_MESSAGE_INIT(&telescope__test__v1__echo_request__descriptor),            \
+               __VA_ARGS__})
 
 struct fixture {
     struct echo_server echo;
@@ -141,8 +142,7 @@ static void test_bidi(void **state)
     struct fixture *f = *state;
     struct echo_result r = {0};
     request req = REQUEST(.text = (char *)"one");
-    telescope__test__v1__echo__chat(&f->stub.base, &req, echo_on_message,
-                                    echo_op(f->loop, &r, 0));
+    telescope__test__v1__echo__chat(&f->stub.base, &req, echo_on_message, echo_op(f->loop, &r, 0));
     for (unsigned i = 1; i < 200; i++) {
         int64_t until = now_ms() + 10000;
         while (r.messages < i && now_ms() < until)
@@ -271,8 +271,8 @@ static void test_bearer(void **state)
     struct tel_rpc_op *op = tel_rpc_op_new(
         f->loop, &(struct tel_rpc_op_options){.bearer = TEL_SPAN("guess"), .user = &bad});
     telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
-    op = tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){.bearer = TEL_SPAN("sesame"),
-                                                              .user = &good});
+    op = tel_rpc_op_new(f->loop,
+                        &(struct tel_rpc_op_options){.bearer = TEL_SPAN("sesame"), .user = &good});
     telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
     op = tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){
                                      .headers = &(struct tel_rpc_header){"Bad Key", TEL_SPAN("v")},
@@ -422,16 +422,15 @@ static void test_port_in_use(void **state)
     struct tel_rpc_server *second;
     struct tel_error err;
     uint16_t port;
-    assert_int_equal(tel_rpc_server_new(
-                         &(struct tel_rpc_server_options){.listen = f->echo.address}, &second,
-                         &err),
+    assert_int_equal(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = f->echo.address},
+                                        &second, &err),
                      TEL_OK);
     assert_int_not_equal(tel_rpc_server_start(second, &port, &err), TEL_OK);
     assert_non_null(strstr(err.text, "Address already in use"));
     tel_rpc_server_free(second);
-    assert_int_equal(tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "nonsense"},
-                                        &second, &err),
-                     TEL_ERR_INVALID);
+    assert_int_equal(
+        tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "nonsense"}, &second, &err),
+        TEL_ERR_INVALID);
     assert_int_equal(
         tel_rpc_server_new(&(struct tel_rpc_server_options){.listen = "no.such.host.invalid:1"},
                            &second, &err),
@@ -457,8 +456,8 @@ static void test_reconnect(void **state)
     assert_int_equal(gone.status, TEL_RPC_UNAVAILABLE);
     echo_server_start(&f->echo, &(struct tel_rpc_server_options){.listen = address});
     struct tel_rpc_op *op = tel_rpc_op_new(
-        f->loop, &(struct tel_rpc_op_options){
-                     .timeout_ms = 10000, .wait_for_ready = true, .user = &back});
+        f->loop,
+        &(struct tel_rpc_op_options){.timeout_ms = 10000, .wait_for_ready = true, .user = &back});
     telescope__test__v1__echo__once(&f->stub.base, &req, echo_on_message, op);
     echo_run(f->loop);
     assert_int_equal(back.messages, 1);
@@ -507,8 +506,7 @@ static void on_health(const Grpc__Health__V1__HealthCheckResponse *msg, void *op
 
 static struct tel_rpc_op *health_op(struct fixture *f, struct health_result *r)
 {
-    return tel_rpc_op_new(f->loop,
-                          &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = r});
+    return tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = r});
 }
 
 static void test_health(void **state)
@@ -563,8 +561,9 @@ static void on_reflection(const Grpc__Reflection__V1alpha__ServerReflectionRespo
         msg->message_response_case ==
             GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE)
         r->services = (unsigned)msg->list_services_response->n_service;
-    else if (msg->message_response_case ==
-             GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE)
+    else if (
+        msg->message_response_case ==
+        GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE)
         r->files += (unsigned)msg->file_descriptor_response->n_file_descriptor_proto;
     else
         r->errors++;
@@ -578,8 +577,8 @@ static void test_reflection(void **state)
     tel_rpc_stub_init(&stub, &grpc__reflection__v1alpha__server_reflection__descriptor, kinds,
                       f->channel);
     struct reflection_result r = {0};
-    struct tel_rpc_op *op = tel_rpc_op_new(
-        f->loop, &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = &r});
+    struct tel_rpc_op *op =
+        tel_rpc_op_new(f->loop, &(struct tel_rpc_op_options){.timeout_ms = 10000, .user = &r});
     Grpc__Reflection__V1alpha__ServerReflectionRequest req =
         GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__INIT;
 #define ASK(kind)                                                                                  \

@@ -1,4 +1,5 @@
-/* Descriptor sets: what is right is read, what is damaged at any byte is told and never followed. */
+/* Descriptor sets: what is right is read, what is damaged at any byte is told and never followed.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,9 +18,9 @@ static void test_kinds(void **state)
     (void)state;
     enum tel_rpc_kind kinds[3];
     struct tel_error err;
-    assert_int_equal(tel_rpc_kinds(echo_descriptor_set(), &telescope__test__v1__echo__descriptor,
-                                   kinds, &err),
-                     TEL_OK);
+    assert_int_equal(
+        tel_rpc_kinds(echo_descriptor_set(), &telescope__test__v1__echo__descriptor, kinds, &err),
+        TEL_OK);
     assert_int_equal(kinds[0], TEL_RPC_UNARY);
     assert_int_equal(kinds[1], TEL_RPC_SERVER_STREAM);
     assert_int_equal(kinds[2], TEL_RPC_BIDI);
@@ -103,8 +104,8 @@ static void test_statuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_wrong_service),
-        cmocka_unit_test(test_truncated),     cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_kinds),     cmocka_unit_test(test_wrong_service),
+        cmocka_unit_test(test_truncated), cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,8 +30,7 @@ static char *file(struct fixture *f, const char *name)
     return path;
 }
 
-static struct tel_rpc_tls *tls(struct fixture *f, const char *ca, const char *cert,
-                               const char *key)
+static struct tel_rpc_tls *tls(struct fixture *f, const char *ca, const char *cert, const char *key)
 {
     struct tel_rpc_tls *made;
     struct tel_error err;
@@ -83,9 +82,8 @@ static struct echo_result call_as(struct fixture *f, struct tel_rpc_tls *client_
     struct echo_result r = {0};
     struct tel_error err;
     struct tel_rpc_channel *channel;
-    struct tel_rpc_channel_options o = {.target = f->echo.address,
-                                        .tls = client_tls,
-                                        .server_name = server_name};
+    struct tel_rpc_channel_options o = {
+        .target = f->echo.address, .tls = client_tls, .server_name = server_name};
     assert_int_equal(tel_rpc_channel_new(&o, &channel, &err), TEL_OK);
     struct tel_rpc_loop *loop = tel_rpc_loop_new();
     struct tel_rpc_stub stub;
