@@ -99,8 +99,24 @@ static void separate(struct cli_output *o)
         tel_buf_add_char(&o->line, ' ');
 }
 
+/* A row of patterns: "     305  <TIME> INFO ...". */
+static bool pattern_row(struct cli_output *o)
+{
+    const struct tel_field *pattern = find(o, "pattern"), *count = find(o, "count");
+    if (!pattern || !count || find(o, "_time"))
+        return false;
+    paint(o, CYAN);
+    tel_buf_printf(&o->line, "%10.*s", TEL_SPAN_ARG(count->value));
+    paint(o, RESET);
+    TEL_BUF_ADD_LIT(&o->line, "  ");
+    tel_buf_add_escaped(&o->line, pattern->value, (size_t)-1);
+    return true;
+}
+
 static void text_row(struct cli_output *o)
 {
+    if (pattern_row(o))
+        return;
     const struct tel_field *time = find(o, "_time"), *stream = find(o, "_stream"), *msg = find(o, "_msg");
     if (time) {
         paint(o, CYAN);

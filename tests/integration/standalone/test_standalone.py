@@ -124,6 +124,16 @@ def _readable(stream):
     return select.select([stream], [], [], 0)[0]
 
 
+def test_patterns(server):
+    events = [{"_msg": f"connection from 10.0.0.{i} port {i * 7} closed"} for i in range(30)]
+    assert server.insert(events + [{"_msg": "out of memory"}])
+    server.wait_count("*", 31)
+    lines = server.cli("patterns", "*").splitlines()
+    assert lines[0].split(None, 1)[0] == "30" and "connection from" in lines[0] and "10.0.0." not in lines[0]
+    assert lines[1].split(None, 1) == ["1", "out of memory"]
+    server.cli("patterns", "nothing-like-this", expect=1)
+
+
 def test_tenants(server):
     assert server.insert([{"_msg": "of a"}], headers={"X-Scope-OrgID": "a"})
     assert server.insert([{"_msg": "of nobody"}])
