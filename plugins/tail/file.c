@@ -190,6 +190,21 @@ static bool skip_as_binary(struct tail_file *f)
     return true;
 }
 
+/* A writer that does not append goes on at its old place after its file was truncated, which leaves a
+ * hole before what it writes then: gigabytes of zeros that nobody wrote. */
+static void skip_hole(struct tail_file *f)
+{
+    char block[4096];
+    off_t data = lseek(f->fd, 0, SEEK_DATA);
+    if (data <= 0)
+        return;
+    /* Holes end at a block's boundary; the rest of their zeros stands in the first block of data. */
+    ssize_t n = pread(f->fd, block, sizeof(block), data), zeros = 0;
+    while (zeros < n && block[zeros] == 0)
+        zeros++;
+    f->offset = f->start = (uint64_t)(data + zeros);
+}
+
 bool file_ensure_source(struct tail_file *f)
 {
     struct tail *t = f->tail;
@@ -205,6 +220,8 @@ bool file_ensure_source(struct tail_file *f)
         f->identity.head_len = len;
         f->identity.generation = (uint64_t)t->api->wall_ns(t->host);
         identity_id(&f->identity, f->id);
+        if (f->offset == 0)
+            skip_hole(f);
     }
     char state[FILE_STATE_MAX];
     struct telescope_pair label = {

@@ -85,6 +85,35 @@ static void truncated_file_begins_anew(void **state)
     rig_close(&r);
 }
 
+static void truncated_under_a_writer_that_does_not_append(void **state)
+{
+    struct rig r;
+    struct lines l;
+    char path[256];
+    struct tel_buf old = {0};
+    (void)state;
+    rig_open(&r, 1);
+    rig_path(&r, "a.log", path);
+    int fd = open(path, O_WRONLY | O_CREAT, 0644);
+    for (int i = 0; i < 2000; i++)
+        tel_buf_printf(&old, "old line %d\n", i);
+    assert_int_equal(write(fd, old.ptr, old.len), old.len);
+    rig_start(&r, "a.log");
+    rig_wait_delivered(&r, 2000);
+    rig_truncate(&r, "a.log");
+    assert_int_equal(write(fd, "new one\n", 8), 8); /* behind a hole */
+    rig_wait_delivered(&r, 2001);
+    assert_int_equal(write(fd, "new two\n", 8), 8);
+    rig_wait_delivered(&r, 2002);
+    close(fd);
+    stop_and_read(&r, &l);
+    tel_buf_add_char(&old, '\0');
+    LINES_CHECK_SOURCES(&l, old.ptr, "new one\nnew two\n");
+    tel_buf_free(&old);
+    lines_free(&l);
+    rig_close(&r);
+}
+
 static void truncated_while_away(void **state)
 {
     struct rig r;
@@ -516,6 +545,7 @@ int main(void)
         cmocka_unit_test(renamed_file_is_read_to_its_end),
         cmocka_unit_test(renamed_within_the_pattern_is_the_same_source),
         cmocka_unit_test(truncated_file_begins_anew),
+        cmocka_unit_test(truncated_under_a_writer_that_does_not_append),
         cmocka_unit_test(truncated_while_away),
         cmocka_unit_test(renamed_while_away),
         cmocka_unit_test(deleted_file_is_read_to_its_end),

@@ -10,6 +10,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/rand.h"
+#include "common/sys/fs_fault.h"
 #include "tests/unit/sidecar/sidecar_fixture.h"
 #include "tests/unit/sidecar/unruly_transport.h"
 
@@ -219,6 +220,35 @@ static void remembers_the_topic(void **state)
     storm_close(&s, NULL);
 }
 
+/* With the disk full no position can be stored: what is known goes on, what is new waits. */
+static void a_full_disk_holds_new_sources(void **state)
+{
+    struct storm s;
+    struct sidecar_stats st;
+    struct tel_fs_fault *fault = tel_fs_fault_new(1);
+    (void)state;
+    storm_open(&s, (struct unruly_options){0});
+    s.rig.options.fs = tel_fs_fault_fs(fault);
+    storm_write(&s, 1, 10);
+    rig_start(&s.rig, "*.log");
+    rig_wait_delivered(&s.rig, 10);
+    tel_fs_fault_space_left(fault, 0);
+    rig_puts(&s.rig, "new.log", "00000010 waits\n");
+    rig_wait_sources(&s.rig, 2); /* it is seen, and its batch is held */
+    rig_puts(&s.rig, "0.log", "00000011 goes on\n");
+    rig_wait_delivered(&s.rig, 11);
+    rig_puts(&s.rig, "0.log", "00000012 goes on\n");
+    rig_wait_delivered(&s.rig, 12);
+    sidecar_get_stats(s.rig.sidecar, &st);
+    assert_int_equal(st.events_delivered, 12);
+    assert_int_equal(st.events_read, 13);
+    tel_fs_fault_space_left(fault, UINT64_MAX);
+    rig_wait_delivered(&s.rig, 13);
+    s.lines = 13;
+    storm_close(&s, NULL);
+    tel_fs_fault_free(fault);
+}
+
 static void back_pressure_bounds_memory(void **state)
 {
     struct storm s;
@@ -261,6 +291,7 @@ int main(void)
         cmocka_unit_test(kills_amid_failures),
         cmocka_unit_test(waits_for_the_topic),
         cmocka_unit_test(remembers_the_topic),
+        cmocka_unit_test(a_full_disk_holds_new_sources),
         cmocka_unit_test(back_pressure_bounds_memory),
         cmocka_unit_test(many_sources_share_the_budget),
     };
