@@ -1,446 +1,13 @@
-/* Scatter and gather; fanout.h has the drawing. */
-#include "router/fanout.h"
-
+/* Scatter and gather as a whole: beginning, running, taking rows, the end. fanout.h has the
+ * drawing. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/buf.h"
-#include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/base/vec.h"
+#include "router/fanout_internal.h"
 
-#define BUDGET_START 100
-#define BUDGET_MAX   200
-#define BUDGET_COST  10
-#define NEAR_NS      (5 * TEL_NS_PER_MS) /* before the deadline there is no time for another try */
-#define EXPIRE_MS    20                  /* how late the calls' own deadlines may be */
-
-struct part {
-    const struct shard_replicas *replicas;
-    uint32_t tried; /* bit i: replica (turn + i) has been asked */
-    bool missing, done, late;
-    char *why; /* the last failure, or what is missing */
-};
-
-struct fanout_source {
-    struct fanout *fanout;
-    struct fanout_source *prev, *next;
-    struct shard_search *search; /* NULL once it has ended */
-    const char *address;
-    TEL_VEC(struct part *) parts;
-    TEL_VEC(struct rows *) queue; /* [head, len) */
-    size_t head, queued_bytes;
-    int64_t started_ns, first_ns;
-    struct fanout_source *rival_of; /* whoever speaks first is kept */
-    bool spoke, ended, dead, consumed, paused, hedged;
-};
-
-struct fanout {
-    struct fanout_options o;
-    struct shard_gather *gather;
-    struct part *parts;
-    size_t part_count;
-    struct fanout_source *sources; /* dead ones too, until they are freed */
-    TEL_VEC(char *) missing;
-    TEL_VEC(const char *) avoid; /* servers to ask last */
-    bool enough, settled;
-    struct tel_error error; /* of the query itself */
-    struct fanout_totals totals;
-};
-
-static int64_t now_ns(void)
-{
-    return tel_mono_ns(tel_clock_system());
-}
-
-void fanout_budget_init(struct fanout_budget *budget)
-{
-    atomic_store(&budget->tokens, BUDGET_START);
-}
-
-static void budget_earn(struct fanout_budget *b)
-{
-    if (b && atomic_load(&b->tokens) < BUDGET_MAX)
-        atomic_fetch_add(&b->tokens, 1);
-}
-
-static bool budget_spend(struct fanout_budget *b)
-{
-    if (!b)
-        return true;
-    if (atomic_fetch_sub(&b->tokens, BUDGET_COST) >= BUDGET_COST)
-        return true;
-    atomic_fetch_add(&b->tokens, BUDGET_COST);
-    return false;
-}
-
-/* ---- choosing replicas ----------------------------------------------------------------------- */
-
-static uint32_t part_replica(const struct fanout *f, const struct part *p, uint32_t i)
-{
-    return (uint32_t)((f->o.turn + i) % p->replicas->count);
-}
-
-static bool is_avoided(const struct fanout *f, const char *address)
-{
-    for (size_t i = 0; i < f->avoid.len; i++)
-        if (f->avoid.items[i] == address)
-            return true;
-    return false;
-}
-
-/* The next replica that was not asked, one that is not avoided if there is one, or NULL; does not
- * mark it. */
-static const char *part_next(const struct fanout *f, const struct part *p, uint32_t *ret_bit)
-{
-    const char *last_choice = NULL;
-    for (uint32_t i = 0; i < p->replicas->count; i++) {
-        const char *address = p->replicas->addresses[part_replica(f, p, i)];
-        if (p->tried & 1u << i || (last_choice && is_avoided(f, address)))
-            continue;
-        *ret_bit = 1u << i;
-        if (!is_avoided(f, address))
-            return address;
-        last_choice = address;
-    }
-    return last_choice;
-}
-
-static void address_bad(struct fanout *f, const char *address)
-{
-    if (f->o.health)
-        replica_health_bad(f->o.health, address);
-}
-
-static void part_why(struct part *p, const char *text)
-{
-    free(p->why);
-    p->why = tel_strdup(text);
-}
-
-/* ---- sources --------------------------------------------------------------------------------- */
-
-static void source_clear(struct fanout_source *s)
-{
-    for (size_t i = s->head; i < s->queue.len; i++)
-        rows_free(s->queue.items[i]);
-    tel_vec_clear(&s->queue);
-    s->head = 0;
-    s->queued_bytes = 0;
-}
-
-static void source_free(struct fanout_source *s)
-{
-    source_clear(s);
-    tel_vec_free(&s->queue);
-    tel_vec_free(&s->parts);
-    free(s);
-}
-
-/* Ends a source whose answer is not wanted any more. It is freed with the fanout. */
-static void source_kill(struct fanout_source *s)
-{
-    if (s->search)
-        s->fanout->o.client->ops->cancel(s->search);
-    source_clear(s);
-    s->dead = true;
-    s->ended = true;
-    s->rival_of = NULL;
-}
-
-static const struct shard_events source_events;
-
-static struct fanout_source *source_start(struct fanout *f, const char *address,
-                                          struct part **parts, size_t count)
-{
-    struct fanout_source *s = TEL_NEW(struct fanout_source);
-    s->fanout = f;
-    s->address = address;
-    s->started_ns = now_ns();
-    for (size_t i = 0; i < count; i++)
-        tel_vec_push(&s->parts, parts[i]);
-    s->next = f->sources;
-    if (s->next)
-        s->next->prev = s;
-    f->sources = s;
-    uint32_t *partitions = tel_calloc(count, sizeof(*partitions));
-    for (size_t i = 0; i < count; i++)
-        partitions[i] = parts[i]->replicas->partition;
-    Telescope__Shard__V1__SearchRequest request = f->o.request;
-    request.map_version = shard_map_version(f->o.map);
-    request.n_partitions = count;
-    request.partitions = partitions;
-    int64_t left_ms = (f->o.deadline_ns - s->started_ns) / TEL_NS_PER_MS;
-    s->search = f->o.client->ops->search(f->gather, address, &request, left_ms, &source_events, s);
-    f->totals.searches++;
-    free(partitions);
-    return s;
-}
-
-/* Starts searches for these parts on their next replicas, one per server; parts without one are
- * missing. rival_of: the source that the new ones compete with, or NULL. */
-static void fanout_plan(struct fanout *f, struct part **parts, size_t count,
-                        struct fanout_source *rival_of)
-{
-    const char **addresses = tel_calloc(count, sizeof(*addresses));
-    struct part **group = tel_calloc(count, sizeof(*group));
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bit;
-        addresses[i] = part_next(f, parts[i], &bit);
-        if (addresses[i])
-            parts[i]->tried |= bit;
-        else
-            parts[i]->missing = true;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!addresses[i])
-            continue;
-        const char *address = addresses[i];
-        size_t n = 0;
-        for (size_t k = i; k < count; k++) {
-            if (addresses[k] == address) { /* the same text is the same pointer */
-                group[n++] = parts[k];
-                addresses[k] = NULL;
-            }
-        }
-        source_start(f, address, group, n)->rival_of = rival_of;
-    }
-    free(group);
-    free(addresses);
-}
-
-/* ---- rivals ---------------------------------------------------------------------------------- */
-
-/* s has spoken: whoever competes with it loses. */
-static void source_wins(struct fanout_source *s)
-{
-    if (s->spoke)
-        return;
-    s->spoke = true;
-    s->first_ns = now_ns();
-    struct fanout_source *primary = s->rival_of;
-    if (!primary) {
-        for (struct fanout_source *r = s->fanout->sources; r; r = r->next)
-            if (r->rival_of == s)
-                source_kill(r);
-        return;
-    }
-    for (struct fanout_source *r = s->fanout->sources; r; r = r->next)
-        if (r->rival_of == primary)
-            r->rival_of = NULL;
-    address_bad(s->fanout, primary->address); /* it was asked long before, and is silent still */
-    source_kill(primary);
-}
-
-/* True if others go on in its place. */
-static bool source_loses(struct fanout_source *s)
-{
-    struct fanout_source *primary = s->rival_of;
-    bool others = false;
-    for (struct fanout_source *r = s->fanout->sources; r; r = r->next) {
-        if (primary && r->rival_of == primary && r != s) {
-            source_kill(r); /* all the rivals together, or none */
-        } else if (!primary && r->rival_of == s) {
-            r->rival_of = NULL;
-            others = true;
-        }
-    }
-    return primary || others;
-}
-
-/* Asks the next replicas of what a silent server holds, if there are some for all of it. */
-static void source_hedge(struct fanout_source *s)
-{
-    struct fanout *f = s->fanout;
-    s->hedged = true;
-    for (size_t i = 0; i < s->parts.len; i++) {
-        uint32_t bit;
-        if (!part_next(f, s->parts.items[i], &bit))
-            return;
-    }
-    if (!budget_spend(f->o.budget))
-        return;
-    f->totals.hedges++;
-    fanout_plan(f, s->parts.items, s->parts.len, s);
-}
-
-static void fanout_hedge(struct fanout *f)
-{
-    if (f->o.hedge_after_ms <= 0)
-        return;
-    int64_t before = now_ns() - f->o.hedge_after_ms * TEL_NS_PER_MS;
-    for (struct fanout_source *s = f->sources, *next; s; s = next) {
-        next = s->next;
-        if (!s->ended && !s->spoke && !s->hedged && !s->rival_of && s->started_ns < before)
-            source_hedge(s);
-    }
-}
-
-/* ---- what comes back ------------------------------------------------------------------------- */
-
-/* An error that every replica would repeat. */
-static bool is_the_query(tel_code code)
-{
-    return code == TEL_ERR_INVALID || code == TEL_ERR_PARSE || code == TEL_ERR_LIMIT ||
-           code == TEL_ERR_UNSUPPORTED || code == TEL_ERR_DENIED || code == TEL_ERR_UNAUTHENTICATED;
-}
-
-static void source_failed(struct fanout_source *s, tel_code code, const char *text)
-{
-    struct fanout *f = s->fanout;
-    /* A server that gives up at the deadline may call it what it likes. */
-    bool over = now_ns() >= f->o.deadline_ns - NEAR_NS;
-    char late[TEL_ERROR_TEXT_MAX];
-    snprintf(late, sizeof(late), "%s: deadline exceeded", s->address);
-    s->ended = true;
-    for (size_t i = 0; i < s->parts.len; i++) {
-        part_why(s->parts.items[i], over ? late : text);
-        s->parts.items[i]->late = over || code == TEL_ERR_TIMEOUT;
-    }
-    address_bad(f, s->address);
-    if (source_loses(s)) {
-        source_kill(s);
-        return;
-    }
-    if (s->consumed) { /* its rows are in the answer and cannot be taken back */
-        for (size_t i = 0; i < s->parts.len; i++)
-            s->parts.items[i]->missing = true;
-        source_clear(s);
-        return;
-    }
-    source_kill(s);
-    if (over) {
-        for (size_t i = 0; i < s->parts.len; i++)
-            s->parts.items[i]->missing = true;
-        return;
-    }
-    f->totals.failovers++;
-    fanout_plan(f, s->parts.items, s->parts.len, NULL);
-}
-
-static void on_rows(void *user, struct shard_search *search, Telescope__Shard__V1__RowBatch *batch)
-{
-    struct fanout_source *s = user;
-    struct fanout *f = s->fanout;
-    if (s->dead) {
-        protobuf_c_message_free_unpacked(&batch->base, NULL);
-        return;
-    }
-    struct rows *rows;
-    struct tel_error err;
-    if (rows_open(batch, &rows, &err) != TEL_OK) {
-        char text[TEL_ERROR_TEXT_MAX + 64];
-        snprintf(text, sizeof(text), "%s: %s", s->address, err.text);
-        f->o.client->ops->cancel(search);
-        source_failed(s, TEL_ERR_CORRUPT, text);
-        s->dead = true;
-        return;
-    }
-    source_wins(s);
-    tel_vec_push(&s->queue, rows);
-    s->queued_bytes += rows->bytes;
-    if (s->queued_bytes > f->o.queue_bytes && !s->paused) {
-        s->paused = true;
-        f->o.client->ops->pause(search);
-    }
-}
-
-static void totals_add(struct fanout_totals *t, const Telescope__Shard__V1__SearchEnd *end)
-{
-    const Telescope__Shard__V1__SearchStats *st = end->stats;
-    if (st) {
-        t->segments += st->segments;
-        t->segments_pruned += st->segments_pruned;
-        t->rows_scanned += st->rows_scanned;
-        t->rows_matched += st->rows_matched;
-        t->bytes_read += st->bytes_read;
-        t->cpu_ns += st->cpu_ns;
-    }
-    for (size_t i = 0; i < end->n_partitions; i++)
-        t->lag_ms = TEL_MAX(t->lag_ms, end->partitions[i]->lag_ms);
-}
-
-/* What the server says about a partition that it was asked for. */
-static const char *end_missing(const Telescope__Shard__V1__SearchEnd *end, uint32_t partition)
-{
-    for (size_t i = 0; i < end->n_partitions; i++)
-        if (end->partitions[i]->partition == partition)
-            return end->partitions[i]->missing;
-    return "the server does not say what it searched";
-}
-
-/* The server has ended well, but perhaps without some of its partitions. If another replica may
- * have those, and no row was taken yet, all is thrown away: the good ones are asked here again, the
- * missing ones elsewhere. */
-static void source_end(struct fanout_source *s, const Telescope__Shard__V1__SearchEnd *end)
-{
-    struct fanout *f = s->fanout;
-    bool again = false;
-    uint32_t bit;
-    for (size_t i = 0; i < s->parts.len; i++) {
-        struct part *p = s->parts.items[i];
-        const char *why = end_missing(end, p->replicas->partition);
-        if (!why[0])
-            continue;
-        char text[TEL_ERROR_TEXT_MAX];
-        snprintf(text, sizeof(text), "%s: %s", s->address, why);
-        part_why(p, text);
-        p->missing = true;
-        again |= !s->consumed && part_next(f, p, &bit) != NULL;
-    }
-    s->ended = true;
-    if (!again) {
-        for (size_t i = 0; i < s->parts.len; i++)
-            s->parts.items[i]->done = !s->parts.items[i]->missing;
-        totals_add(&f->totals, end);
-        return;
-    }
-    f->totals.failovers++;
-    TEL_VEC(struct part *) good = {0}, bad = {0};
-    for (size_t i = 0; i < s->parts.len; i++) {
-        struct part *p = s->parts.items[i];
-        if (!p->missing)
-            tel_vec_push(&good, p);
-        else
-            tel_vec_push(&bad, p);
-        p->missing = false;
-    }
-    source_kill(s);
-    if (good.len > 0)
-        source_start(f, s->address, good.items, good.len)->hedged = true;
-    fanout_plan(f, bad.items, bad.len, NULL);
-    tel_vec_free(&good);
-    tel_vec_free(&bad);
-}
-
-static void on_end(void *user, struct shard_search *search, tel_code code,
-                   Telescope__Shard__V1__SearchEnd *end, const struct tel_error *err)
-{
-    (void)search;
-    struct fanout_source *s = user;
-    struct fanout *f = s->fanout;
-    s->search = NULL;
-    if (s->dead) {
-        /* nobody waits for it */
-    } else if (code == TEL_OK) {
-        source_wins(s);
-        if (f->o.health)
-            replica_health_good(f->o.health, s->address);
-        source_end(s, end);
-    } else if (is_the_query(code)) {
-        s->ended = true;
-        if (f->error.code == TEL_OK)
-            f->error = *err;
-    } else {
-        source_failed(s, code, err->text);
-    }
-    if (end)
-        protobuf_c_message_free_unpacked(&end->base, NULL);
-}
-
-static const struct shard_events source_events = {.rows = on_rows, .end = on_end};
-
-/* ---- the whole ------------------------------------------------------------------------------- */
+#define EXPIRE_MS 20 /* how late the calls' own deadlines may be */
 
 struct fanout *fanout_new(const struct fanout_options *options)
 {
@@ -464,7 +31,7 @@ struct fanout *fanout_new(const struct fanout_options *options)
     fanout_plan(f, all, count, NULL);
     free(all);
     for (uint32_t i = 0; i < f->totals.searches; i++)
-        budget_earn(f->o.budget);
+        fanout_budget_earn(f->o.budget);
     return f;
 }
 
@@ -475,7 +42,7 @@ void fanout_free(struct fanout *f)
     f->o.client->ops->gather_free(f->gather);
     for (struct fanout_source *s = f->sources, *next; s; s = next) {
         next = s->next;
-        source_free(s);
+        fanout_source_free(s);
     }
     for (size_t i = 0; i < f->part_count; i++)
         free(f->parts[i].why);
@@ -486,11 +53,6 @@ void fanout_free(struct fanout *f)
     tel_vec_free(&f->avoid);
     shard_map_unref(f->o.map);
     free(f);
-}
-
-static bool source_has_rows(const struct fanout_source *s)
-{
-    return !s->dead && s->head < s->queue.len;
 }
 
 /* Names what is missing; runs of partitions with the same reason are named together. */
@@ -520,7 +82,7 @@ static void fanout_settle(struct fanout *f)
         }
         tel_buf_printf(&text, ": %s", why);
         if (!p->why)
-            part_why(p, why);
+            fanout_part_why(p, why);
         tel_vec_push(&f->missing, tel_strndup(tel_buf_span(&text)));
     }
     tel_buf_free(&text);
@@ -531,7 +93,7 @@ static bool fanout_alive(const struct fanout *f, bool *ret_rows)
     bool alive = false;
     for (const struct fanout_source *s = f->sources; s; s = s->next) {
         alive |= !s->ended;
-        *ret_rows |= source_has_rows(s);
+        *ret_rows |= fanout_source_has_rows(s);
     }
     return alive;
 }
@@ -545,13 +107,13 @@ static void fanout_expire(struct fanout *f)
         for (size_t i = 0; i < s->parts.len; i++) {
             char text[128];
             snprintf(text, sizeof(text), "%s: deadline exceeded", s->address);
-            part_why(s->parts.items[i], text);
+            fanout_part_why(s->parts.items[i], text);
             s->parts.items[i]->late = true;
         }
         if (s->consumed)
             s->ended = s->dead = true;
         else
-            source_kill(s);
+            fanout_source_kill(s);
     }
 }
 
@@ -559,7 +121,7 @@ tel_code fanout_run(struct fanout *f, int timeout_ms, bool *ret_more, struct tel
 {
     bool rows = false;
     if (fanout_alive(f, &rows)) {
-        int64_t left_ms = (f->o.deadline_ns - now_ns()) / TEL_NS_PER_MS;
+        int64_t left_ms = (f->o.deadline_ns - fanout_now_ns()) / TEL_NS_PER_MS;
         if (left_ms < -EXPIRE_MS)
             fanout_expire(f);
         else
@@ -589,7 +151,7 @@ void fanout_enough(struct fanout *f)
     f->enough = true;
     for (struct fanout_source *s = f->sources; s; s = s->next)
         if (!s->dead)
-            source_kill(s);
+            fanout_source_kill(s);
     fanout_settle(f);
 }
 
@@ -618,9 +180,9 @@ struct rows *fanout_pop(struct fanout_source *s)
 
 struct rows *fanout_take(struct fanout *f)
 {
-    int64_t before = f->o.hold_ms ? now_ns() - f->o.hold_ms * TEL_NS_PER_MS : INT64_MIN;
+    int64_t before = f->o.hold_ms ? fanout_now_ns() - f->o.hold_ms * TEL_NS_PER_MS : INT64_MIN;
     for (struct fanout_source *s = f->sources; s; s = s->next)
-        if (source_has_rows(s) &&
+        if (fanout_source_has_rows(s) &&
             (s->ended || s->consumed || s->first_ns < before || s->queued_bytes > f->o.hold_bytes))
             return fanout_pop(s);
     return NULL;
@@ -634,7 +196,7 @@ void fanout_touch(struct fanout_source *source)
 bool fanout_all_ready(const struct fanout *f)
 {
     for (const struct fanout_source *s = f->sources; s; s = s->next) {
-        bool ready = s->consumed ? source_has_rows(s) : s->queued_bytes > f->o.hold_bytes;
+        bool ready = s->consumed ? fanout_source_has_rows(s) : s->queued_bytes > f->o.hold_bytes;
         if (!s->ended && !ready)
             return false;
     }
@@ -643,7 +205,7 @@ bool fanout_all_ready(const struct fanout *f)
 
 static struct fanout_source *with_rows(struct fanout_source *s)
 {
-    while (s && !source_has_rows(s))
+    while (s && !fanout_source_has_rows(s))
         s = s->next;
     return s;
 }
