@@ -19,6 +19,7 @@
 #define FILE_BYTES         (16u << 20)
 #define OPEN_DAYS          16u
 #define DAY_OPEN_FILES     64
+#define DAMAGE_BYTES       512u
 
 char *store_day_path(const struct store_day *day)
 {
@@ -298,8 +299,9 @@ static tel_code read_entries(struct store_day *day, struct ldb *db, struct loadi
         } else {
             char label[FOLDER_NAME_MAX];
             store_day_label(day, label);
-            tel_buf_printf(&day->damage, "%s%s segment %" PRIu64 ": %s",
-                           day->damage.len ? "; " : "", label, id, why.text);
+            if (day->damage.len < DAMAGE_BYTES) /* a few tell enough */
+                tel_buf_printf(&day->damage, "%s%s segment %" PRIu64 ": %s",
+                               day->damage.len ? "; " : "", label, id, why.text);
         }
         if (id == UINT64_MAX)
             break;
