@@ -5,6 +5,9 @@
  *            newest rows in order; the router merges (newest.h) and shows them oldest first
  *   stream   everything else: rows go into the chain of the remaining pipes as they come
  *
+ * At the deadline the shards that have not answered are given up and named; what the others said is
+ * still made into an answer, for which a little more time is granted.
+ *
  * Subqueries, joins and unions are queries of their own that run inside the outer one, with its
  * deadline, bounds and tenant; what they miss is missing from the outer one.
  */
@@ -41,7 +44,7 @@ struct query {
     struct newest *newest; /* NULL: stream */
     struct fanout *fanout;
     struct tel_buf text; /* canonical, as the shards get it */
-    int64_t begun_ns, deadline_ns, shards_deadline_ns, asked_gone_ns;
+    int64_t begun_ns, deadline_ns, shards_deadline_ns, stop_ns, asked_gone_ns;
     tel_sink_fn sink;
     void *sink_ctx;
     bool emitted, gathered, ended, refuse_partial;
@@ -61,7 +64,7 @@ static tel_code query_stop(void *ctx)
 {
     struct query *q = ctx;
     int64_t now = now_ns();
-    if (now >= q->deadline_ns)
+    if (now >= q->stop_ns)
         return TEL_ERR_TIMEOUT;
     if (q->params.gone && now >= q->asked_gone_ns + GONE_EVERY_NS) {
         q->asked_gone_ns = now;
@@ -99,6 +102,9 @@ static struct query *query_new(struct router *router, const struct query_params 
     q->deadline_ns = q->begun_ns + timeout_ms * TEL_NS_PER_MS;
     int64_t spare_ms = TEL_MIN(TEL_MAX(timeout_ms / 20, 5), 500);
     q->shards_deadline_ns = q->deadline_ns - spare_ms * TEL_NS_PER_MS;
+    /* A machine that is busy finishes a little late rather than not at all. */
+    int64_t grace_ms = TEL_MIN(TEL_MAX(timeout_ms / 10, 250), 2000);
+    q->stop_ns = q->deadline_ns + grace_ms * TEL_NS_PER_MS;
     q->exec = (struct tel_exec){.mode = TEL_EXEC_ROUTER,
                                 .start_ns = params->start_ns,
                                 .end_ns = params->end_ns,
