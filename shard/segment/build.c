@@ -49,6 +49,7 @@ void segment_builder_free(struct segment_builder *b)
     tel_buf_free(&b->directory);
     tel_buf_free(&b->head);
     tel_vec_free(&b->order);
+    tel_vec_free(&b->kept);
     tel_vec_free(&b->place);
     tel_vec_free(&b->by_template);
     tel_vec_free(&b->family_row);

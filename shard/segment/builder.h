@@ -35,7 +35,7 @@ struct built_template {
 struct built_family {
     uint32_t learnt;
     uint32_t templates, streams; /* how many */
-    uint32_t kept;   /* finish: templates that stay */
+    uint32_t kept, first_kept; /* finish: templates that stay, and where in the builder's `kept` */
     uint32_t rows;
     struct built_template rest; /* finish: the rows without template */
 };
@@ -76,6 +76,7 @@ struct segment_builder {
     struct words_writer words;
     struct tel_buf nodes, directory, head;
     TEL_VEC(uint32_t) order;         /* rows by key */
+    TEL_VEC(uint32_t) kept;          /* templates that stay, family by family */
     TEL_VEC(uint32_t) place;         /* of a row (by key) in the template order */
     TEL_VEC(uint32_t) by_template;   /* the reverse */
     TEL_VEC(uint32_t) family_row;    /* of a row (by key) */

@@ -13,6 +13,7 @@
 
 #include "shard/segment/builder.h"
 
+#define RADIX_MIN     4096u
 #define WORDS_PER_ROW 24u /* words that the filter takes, on average */
 
 static const struct built_row *row_at(const struct segment_builder *b, uint32_t place)
@@ -40,6 +41,13 @@ static void radix_pass(struct segment_builder *b, uint32_t *from, uint32_t *to, 
     free(counts);
 }
 
+static int row_cmp(const void *x, const void *y, void *ctx)
+{
+    const struct segment_builder *b = ctx;
+    return tel_row_key_cmp(&b->rows.items[*(const uint32_t *)x].key,
+                           &b->rows.items[*(const uint32_t *)y].key);
+}
+
 /* Rows by key, in b->order. The log's order is nearly that of time: mostly runs. */
 static void order_rows(struct segment_builder *b, int64_t *ret_min, int64_t *ret_max)
 {
@@ -60,6 +68,10 @@ static void order_rows(struct segment_builder *b, int64_t *ret_min, int64_t *ret
     *ret_max = max;
     if (sorted)
         return;
+    if (n < RADIX_MIN) {
+        qsort_r(order, n, sizeof(*order), row_cmp, b);
+        return;
+    }
     for (unsigned shift = 0; shift < 64 && ((uint64_t)max - (uint64_t)min) >> shift; shift += 16) {
         radix_pass(b, order, other, min, shift);
         memcpy(order, other, n * sizeof(*order));
@@ -127,19 +139,34 @@ static void settle_templates(struct segment_builder *b)
         if (template->rows >= least)
             template->code = b->families.items[template->family].kept++;
     }
+    uint32_t kept = 0;
+    for (size_t f = 0; f < b->families.len; f++) {
+        b->families.items[f].first_kept = kept;
+        kept += b->families.items[f].kept;
+    }
+    tel_vec_reserve(&b->kept, kept);
+    for (size_t t = 0; t < b->templates.len; t++) {
+        const struct built_template *template = &b->templates.items[t];
+        if (template->rows >= least)
+            b->kept.items[b->families.items[template->family].first_kept + template->code] =
+                (uint32_t)t;
+    }
+}
+
+/* Gives every template the run of places that its rows take. */
+static void place_templates(struct segment_builder *b)
+{
     uint32_t place = 0;
     for (size_t f = 0; f < b->families.len; f++) {
         struct built_family *family = &b->families.items[f];
-        for (size_t t = 0; t < b->templates.len; t++) {
-            struct built_template *template = &b->templates.items[t];
-            if (template->family != f || template->rows < least)
-                continue;
+        for (uint32_t k = 0; k <= family->kept; k++) {
+            struct built_template *template =
+                k < family->kept ? &b->templates.items[b->kept.items[family->first_kept + k]]
+                                 : &family->rest;
             template->first = template->next = place;
             place += template->rows;
         }
         family->rest.code = family->kept;
-        family->rest.first = family->rest.next = place;
-        place += family->rest.rows;
     }
 }
 
@@ -295,11 +322,8 @@ static void put_family(struct segment_builder *b, uint32_t f)
 {
     struct built_family *family = &b->families.items[f];
     put_varint(&b->directory, family->kept);
-    for (size_t t = 0; t < b->templates.len; t++) {
-        struct built_template *template = &b->templates.items[t];
-        if (template->family == f && template->next != template->first)
-            put_template(b, template, false);
-    }
+    for (uint32_t k = 0; k < family->kept; k++)
+        put_template(b, &b->templates.items[b->kept.items[family->first_kept + k]], false);
     put_varint(&b->directory, family->rest.rows > 0);
     if (family->rest.rows)
         put_template(b, &family->rest, true);
@@ -440,6 +464,7 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
     tel_vec_clear(&b->sections);
     order_rows(b, &min, &max);
     settle_templates(b);
+    place_templates(b);
     place_rows(b);
     put_directory(b);
     put_head(b, min, max);

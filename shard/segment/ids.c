@@ -22,6 +22,7 @@ void ids_writer_done(struct ids_writer *w)
     tel_vec_free(&w->ordered);
     tel_vec_free(&w->starts);
     tel_vec_free(&w->known);
+    tel_vec_free(&w->used);
     free(w->last);
     free(w->known_of);
     tel_buf_free(&w->lens);
@@ -109,6 +110,8 @@ static void put_entry(struct ids_writer *w, size_t number)
     memcpy(&key, e->text, KEY_LEN);
     key = (key + has_letter(e)) * 2654435761u >> (32 - TABLE_BITS);
     uint32_t last = w->last[key];
+    if (!last)
+        tel_vec_push(&w->used, key);
     w->last[key] = (uint32_t)number + 1;
     if (last && number + 1 - last <= UINT16_MAX) {
         struct ids_known *of = &w->known.items[w->known_of[key] - 1];
@@ -135,9 +138,6 @@ void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *no
              uint32_t row_count)
 {
     order(w, row_count);
-    memset(w->last, 0, sizeof(*w->last) << TABLE_BITS);
-    memset(w->known_of, 0, sizeof(*w->known_of) << TABLE_BITS);
-    tel_vec_clear(&w->known);
     struct tel_buf *const streams[] = {&w->lens, &w->ops,       &w->near,
                                        &w->far,  &w->positions, &w->nibbles};
     for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
@@ -148,6 +148,10 @@ void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *no
     for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
         stream_put(out, node, tel_buf_span(streams[i]));
     tel_vec_clear(&w->entries);
+    for (size_t i = 0; i < w->used.len; i++) /* there may be many families, of few ids each */
+        w->last[w->used.items[i]] = w->known_of[w->used.items[i]] = 0;
+    tel_vec_clear(&w->used);
+    tel_vec_clear(&w->known);
 }
 
 struct ids_reading {

@@ -42,6 +42,7 @@ struct ids_writer {
     TEL_VEC(uint32_t) starts;
     TEL_VEC(struct ids_known) known; /* by table slot, numbered in the order of appearance */
     uint32_t *known_of;              /* by hash of the first characters: known + 1 */
+    TEL_VEC(uint32_t) used; /* table slots, to be cleared */
     uint32_t *last; /* by hash of the first characters: entry + 1 */
     struct tel_buf lens, ops, near, far, positions, nibbles;
     bool half; /* a nibble waits for its other half */

@@ -116,6 +116,22 @@ static void parse_attributes(struct segment_reader *r, struct cursor *c, size_t 
     }
 }
 
+static void list_streams(struct segment_reader *r)
+{
+    r->family_streams = TEL_ARENA_ARRAY(&r->arena, uint32_t, r->stream_count + 1);
+    for (uint32_t i = 0; i < r->stream_count; i++)
+        r->families[r->stream_family[i]].stream_count++;
+    for (uint32_t f = 1; f < r->family_count; f++)
+        r->families[f].first_stream =
+            r->families[f - 1].first_stream + r->families[f - 1].stream_count;
+    for (uint32_t f = 0; f < r->family_count; f++)
+        r->families[f].stream_count = 0;
+    for (uint32_t i = 0; i < r->stream_count; i++) {
+        struct read_family *family = &r->families[r->stream_family[i]];
+        r->family_streams[family->first_stream + family->stream_count++] = i;
+    }
+}
+
 static tel_code parse_directory(struct segment_reader *r, struct tel_span directory,
                                 struct tel_error *err)
 {
@@ -130,6 +146,8 @@ static tel_code parse_directory(struct segment_reader *r, struct tel_span direct
         if (r->stream_family[i] >= r->family_count)
             cursor_fail(&c);
     }
+    if (!c.bad)
+        list_streams(r);
     return c.bad ? segment_corrupt(err, "directory cannot be read") : TEL_OK;
 }
 

@@ -28,6 +28,7 @@ struct read_template {
 
 struct read_family {
     uint32_t first_template, template_count; /* with the rest */
+    uint32_t first_stream, stream_count; /* in family_streams */
     uint32_t rows;
     size_t id_count, id_node, id_node_len;
 };
@@ -49,6 +50,7 @@ struct segment_reader {
     size_t rows_node_len; /* the nodes of what all rows have come first */
     struct segment_stream *streams;
     uint32_t *stream_family;
+    uint32_t *family_streams; /* streams, family by family */
     uint32_t stream_count;
     struct read_family *families;
     uint32_t family_count;

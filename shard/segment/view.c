@@ -33,7 +33,6 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
         v->family_row[i] = counts[f];
         rows[starts[f] + counts[f]++] = (uint32_t)i;
     }
-    uint32_t *streams = TEL_ARENA_ARRAY(v->arena, uint32_t, r->stream_count + 1);
     for (uint32_t f = 0; f < r->family_count; f++) {
         const struct read_family *family = &r->families[f];
         const uint32_t *row = rows + starts[f];
@@ -45,18 +44,13 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
                 return segment_corrupt(err, "templates of rows");
             v->template_of[row[i]] = family->first_template + (uint32_t)codes[i];
         }
-        uint32_t count = 0;
-        for (uint32_t s = 0; s < r->stream_count; s++) {
-            if (r->stream_family[s] == f)
-                streams[count++] = s;
-        }
         rc = get_ints(v, &node, family->rows, codes, err);
         if (rc != TEL_OK)
             return rc;
         for (uint32_t i = 0; i < family->rows; i++) {
-            if (codes[i] >= count)
+            if (codes[i] >= family->stream_count)
                 return segment_corrupt(err, "streams of rows");
-            v->stream_of[row[i]] = streams[codes[i]];
+            v->stream_of[row[i]] = r->family_streams[family->first_stream + codes[i]];
         }
     }
     return TEL_OK;
