@@ -5,12 +5,14 @@
 #include "common/base/mem.h"
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
+#include "common/net/http/http_server.h"
 #include "common/sys/fs.h"
 #include "common/sys/limits.h"
 #include "common/transport/transport_journal.h"
 #include "common/transport/transport_kafka.h"
 #include "sidecar/admin.h"
 #include "sidecar/config.h"
+#include "sidecar/insert/insert.h"
 
 #define TEL_LOG_COMPONENT "sidecar"
 #include "common/base/log.h"
@@ -69,21 +71,67 @@ static tel_code open_kafka(const struct sidecar_config *c, struct tel_transport 
     return rc;
 }
 
-static tel_code serve(const struct sidecar_config *c, struct sidecar *s,
+/* Inserts by HTTP go straight to the transport: their clients keep what is not acknowledged. */
+struct inserts {
+    struct tel_insert *insert;
+    struct tel_http_server *http;
+};
+
+static tel_code inserts_open(const struct sidecar_config *c, struct tel_transport *transport,
+                             struct inserts *ret, struct tel_error *err)
+{
+    if (!*c->insert_listen)
+        return TEL_OK;
+    struct tel_buf dir = {0};
+    tel_buf_printf(&dir, "%s/insert", c->data_dir);
+    struct sidecar_options options;
+    config_options(c, &options);
+    struct tel_insert_options o = {
+        .transport = transport,
+        .dir = tel_buf_cstr(&dir),
+        .framing = options.framing,
+        .send_timeout_ms = (uint32_t)c->insert_timeout,
+    };
+    struct tel_http_server_options h = {.address = c->insert_listen};
+    tel_code rc = tel_insert_new(&o, &ret->insert, err);
+    tel_buf_free(&dir);
+    if (rc == TEL_OK)
+        rc = tel_http_server_new(&h, &ret->http, err);
+    if (rc != TEL_OK)
+        return rc;
+    tel_insert_routes(ret->insert, ret->http);
+    return tel_http_server_start(ret->http, err);
+}
+
+static void inserts_close(struct inserts *i, uint32_t grace_ms)
+{
+    struct tel_error err;
+    if (i->http && tel_http_server_drain(i->http, grace_ms, &err) != TEL_OK)
+        tel_log_warn("inserts", tel_kv_error(&err));
+    tel_http_server_free(i->http);
+    tel_insert_free(i->insert);
+}
+
+static tel_code serve(const struct sidecar_config *c, struct sidecar *s, struct tel_transport *transport,
                       struct tel_program_run *run, struct tel_error *err)
 {
     struct admin *admin = NULL;
+    struct inserts inserts = {NULL, NULL};
     tel_code rc = TEL_OK;
     if (*c->admin_listen)
         rc = admin_new(s, c->admin_listen, &admin, err);
     if (rc == TEL_OK)
+        rc = inserts_open(c, transport, &inserts, err);
+    if (rc == TEL_OK)
         rc = sidecar_start(s, err);
     if (rc == TEL_OK) {
-        tel_log_info("running", tel_kv_str("admin", admin ? admin_address(admin) : "none"));
+        tel_log_info("running", tel_kv_str("admin", admin ? admin_address(admin) : "none"),
+                     tel_kv_str("insert", inserts.http ? tel_http_server_address(inserts.http) : "none"));
         tel_program_wait(run, NULL, NULL);
         tel_log_info("stopping");
         rc = sidecar_stop(s, (int)c->stop_grace, err);
     }
+    inserts_close(&inserts, (uint32_t)c->stop_grace);
     admin_free(admin);
     if (rc == TEL_ERR_TIMEOUT) { /* not a failure: nothing is lost */
         tel_log_warn("stopped", tel_kv_error(err));
@@ -111,7 +159,7 @@ static tel_code run_sidecar(const void *config, struct tel_program_run *run, str
     if (rc == TEL_OK)
         rc = sidecar_new(&o, transport, &s, err);
     if (rc == TEL_OK)
-        rc = serve(c, s, run, err);
+        rc = serve(c, s, transport, run, err);
     sidecar_free(s);
     tel_transport_free(transport);
     return rc;

@@ -105,7 +105,7 @@ static void bulk_handler(void *ctx, struct tel_http_request *req)
     insert_params_default(req, &b.params, "@timestamp", "message");
     b.s = insert_session_new(in, tenant, "elasticsearch");
     if (!b.s) {
-        tel_http_reply_error(req, 503, "too many requests at once");
+        tel_http_reply_error(req, 503, INSERT_NOT_NOW);
         return;
     }
     tel_arena_init(&b.arena, 16384);

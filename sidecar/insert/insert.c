@@ -90,8 +90,6 @@ tel_code tel_insert_new(const struct tel_insert_options *o, struct tel_insert **
     if (rc == TEL_OK)
         rc = next_generation(in, o->dir, err);
     if (rc == TEL_OK)
-        rc = tel_transport_partitions(in->transport, 10000, &in->partitions, err);
-    if (rc == TEL_OK)
         rc = tel_transport_producer(in->transport, &in->producer, err);
     if (rc == TEL_OK)
         rc = tel_thread_start(&in->poller, "insert-poll", poll_producer, in, err);

@@ -43,8 +43,8 @@ struct tel_insert_options {
     const struct tel_clock *clock;   /* NULL: the machine's */
 };
 
-/* Starts a thread that runs the producer's callbacks. Waits up to 10 s for the transport to say how
- * many partitions it has. */
+/* Starts a thread that runs the producer's callbacks. Does not wait for the transport: as long as that
+ * has not said how many partitions it has, requests are answered with 503. */
 TEL_MUST_USE tel_code tel_insert_new(const struct tel_insert_options *options,
                                      struct tel_insert **ret, struct tel_error *err);
 /* Adds /insert/jsonline and the others to a server that has not been started. The server is freed

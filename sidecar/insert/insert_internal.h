@@ -29,7 +29,8 @@ struct tel_insert {
     const struct tel_clock *clock;
     struct tel_record_framing framing;
     uint64_t piece_max, body_max, generation;
-    uint32_t send_timeout_ms, partitions;
+    uint32_t send_timeout_ms;
+    _Atomic uint32_t partitions; /* 0: not known yet */
     char id[33];
     struct dead_letters *dead;
     struct tel_thread poller;
@@ -86,7 +87,9 @@ struct insert_session {
     uint32_t note_count;
 };
 
-/* NULL when the lanes are used up. tenant has been checked. */
+#define INSERT_NOT_NOW "the queue is not there yet, or there are too many requests; try again later"
+
+/* NULL when the transport is not there yet or the lanes are used up: 503. tenant has been checked. */
 struct insert_session *insert_session_new(struct tel_insert *in, struct tel_span tenant,
                                           const char *format);
 void insert_session_free(void *session); /* NULL is fine; what was not sent is dropped */

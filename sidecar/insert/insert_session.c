@@ -13,6 +13,7 @@
 #define LANES_MAX      4096u
 #define MESSAGE_BYTES  (256u << 10)
 #define OPEN_BYTES_MAX (16u << 20) /* of all messages under construction of a session */
+#define PARTITIONS_MS  2000
 #define NOTES_MAX      10u
 #define LETTERS_BYTES  (1u << 20)
 #define RETRY_NS       (10 * TEL_NS_PER_MS)
@@ -71,12 +72,23 @@ static void on_delivery(void *ctx, tel_code code, int64_t offset, const struct t
     outcome_unref(o);
 }
 
+/* Asks the transport once it is needed; later requests find the answer. */
+static bool partitions_known(struct tel_insert *in)
+{
+    uint32_t n = 0;
+    struct tel_error err;
+    if (atomic_load(&in->partitions) == 0 &&
+        tel_transport_partitions(in->transport, PARTITIONS_MS, &n, &err) == TEL_OK)
+        atomic_store(&in->partitions, n);
+    return atomic_load(&in->partitions) > 0;
+}
+
 /* ---- session ------------------------------------------------------------------------------ */
 
 struct insert_session *insert_session_new(struct tel_insert *in, struct tel_span tenant,
                                           const char *format)
 {
-    struct insert_lane *lane = lane_take(in);
+    struct insert_lane *lane = partitions_known(in) ? lane_take(in) : NULL;
     if (!lane)
         return NULL;
     struct insert_outcome *o = TEL_NEW(struct insert_outcome);
@@ -200,7 +212,7 @@ static struct insert_stream *stream_new(struct insert_session *s, const struct t
         .resource = copy,
         .resource_count = n,
     };
-    stream->partition = (uint32_t)(tel_hash64(stream->head.source, 0) % s->in->partitions);
+    stream->partition = (uint32_t)(tel_hash64(stream->head.source, 0) % atomic_load(&s->in->partitions));
     tel_vec_push(&s->streams, stream);
     return stream;
 }

@@ -36,7 +36,7 @@ static struct jsonline *jsonline_state(struct tel_insert *in, struct tel_http_re
         return NULL;
     j->session = insert_session_new(in, tenant, "jsonline");
     if (!j->session)
-        tel_http_reply_error(req, 503, "too many requests at once");
+        tel_http_reply_error(req, 503, INSERT_NOT_NOW);
     return j->session ? j : NULL;
 }
 

@@ -451,7 +451,7 @@ static void otlp_handler(void *ctx, struct tel_http_request *req)
         return;
     struct insert_session *s = insert_session_new(in, tenant, "opentelemetry");
     if (!s) {
-        tel_http_reply_error(req, 503, "too many requests at once");
+        tel_http_reply_error(req, 503, INSERT_NOT_NOW);
         return;
     }
     atomic_fetch_add(&in->bytes, body.len);

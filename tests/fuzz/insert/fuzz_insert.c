@@ -15,7 +15,7 @@ static void setup(void)
 {
     in.clock = tel_clock_system();
     in.body_max = OUT_MAX;
-    in.partitions = 1;
+    atomic_store(&in.partitions, 1);
     in.generation = 1;
     tel_mutex_init(&in.lock);
     tel_cond_init(&in.progress);
