@@ -173,7 +173,7 @@ static void test_full_queue(void **state)
         tel_buf_printf(&b, "{\"_time\":\"1700000000\",\"_msg\":\"a message that is long enough to fill a queue %d\"}\n", k);
     post(&f, "/insert/jsonline", "", "{\"_msg\":\"small\"}", 200, "\"accepted\":1");
     char *a = fixture_post(&f, "/insert/jsonline", "", b.ptr, b.len, 429);
-    assert_non_null(strstr(a, "budget"));
+    assert_non_null(strstr(a, "send them again")); /* the budget, or a slow disk */
     free(a);
     tel_buf_free(&b);
     fixture_stop(&f);
