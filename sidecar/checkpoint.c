@@ -126,6 +126,13 @@ static bool parse_entry(struct checkpoint *c, const char **pos, const char *end)
         !tel_varint_get(pos, end, &partition) || !tel_varint_get(pos, end, &renames) ||
         !tel_varint_get(pos, end, &position) || partition > UINT32_MAX || renames > UINT32_MAX)
         return false;
+    struct tel_buf key = {0};
+    char *name = tel_strndup(input);
+    bool twice = tel_map_get(&c->by_key, key_of(&key, name, id)) != NULL;
+    free(name);
+    tel_buf_free(&key);
+    if (twice)
+        return false;
     struct checkpoint_entry *e = insert(c, input, id, source, state);
     e->partition = (uint32_t)partition;
     e->renames = (uint32_t)renames;
