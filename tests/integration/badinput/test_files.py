@@ -30,15 +30,17 @@ def make(procs, bin_dir, tmp_path, logs):
     return start
 
 
-def raw_messages(server, query):
-    """The messages as gRPC has them: bytes (JSON has no place for bytes that are no UTF-8)."""
+def raw_messages(server, query, other=None):
+    """The messages as gRPC has them: bytes (JSON has no place for bytes that are no UTF-8). With another
+    field, pairs."""
     with grpc.insecure_channel(server.grpc) as channel:
         rows = []
         for answer in stubs.QueryStub(channel).Search(pb.SearchRequest(query=query, limit=100000), timeout=60):
             if answer.WhichOneof("kind") == "end":
                 assert not answer.end.missing
             for row in answer.rows.rows:
-                rows += [f.value for f in row.fields if f.name == "_msg"]
+                fields = {f.name: f.value for f in row.fields}
+                rows.append((fields["_msg"], fields[other]) if other else fields["_msg"])
     return rows
 
 
@@ -187,7 +189,10 @@ def test_import_of_odd_lines(make, tmp_path):
     (tmp_path / "long.txt").write_bytes(b"short\n" + long + b"\nshort\n")
     s.cli("import", str(tmp_path / "long.txt"), env=env)
     s.wait_count("telescope.split:*", 6)
-    assert b"".join(raw_messages(s, "telescope.split:*")) == long
+    pieces = raw_messages(s, "telescope.split:*", "telescope.split")
+    pieces.sort(key=lambda p: int(p[1].split(b"/")[0]))  # requests may go to different partitions
+    assert [p[1] for p in pieces[:2]] == [b"1/?", b"2/?"] and pieces[-1][1] == b"%d/%d" % (len(pieces), len(pieces))
+    assert b"".join(p[0] for p in pieces) == long
     assert {r["_time"] for r in s.query("telescope.split:* | fields _time")} == {"2026-03-04T05:06:07Z"}
     assert s.count("short") == 2
     mixed = tmp_path / "mixed.jsonl"
