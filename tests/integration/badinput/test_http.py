@@ -239,7 +239,7 @@ def test_bad_bodies(server, encoding, body, status):
     assert server.query('cut or crc') == []
 
 
-def test_bombs(server):
+def test_bombs(server, build_dir):
     """160 MiB in a small body. Blank lines cost nothing but time; a line that never ends is refused."""
     before = server.process.rss_bytes()
     for encoding, body, statuses in (("gzip", zip_bomb(b"\n"), (200, 413)), ("gzip", zip_bomb(b" "), (400, 413)),
@@ -249,7 +249,9 @@ def test_bombs(server):
         status, _, text = server.post("/insert/jsonline", body, {"Content-Encoding": encoding})
         assert status in statuses, (encoding, status, text[:200])
         assert status != 200 or json.loads(text)["accepted"] == 0
-    assert server.process.rss_bytes(peak=True) < before + (128 << 20)
+    sanitized = "TEL_SANITIZE:STRING=\n" not in (build_dir / "CMakeCache.txt").read_text()
+    if not sanitized:  # a sanitizer keeps what is freed
+        assert server.process.rss_bytes(peak=True) < before + (128 << 20)
     assert server.get("/healthz")[0] == 200
 
 
