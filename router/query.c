@@ -185,6 +185,12 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         return rc;
     bool streams = tel_query_is_streaming(q->tree) && !q->newest;
     struct shard_map *map = router_map(q->router);
+    size_t partitions;
+    shard_map_partitions(map, &partitions);
+    if (partitions == 0) { /* nothing would be missing from an empty answer */
+        shard_map_unref(map);
+        return tel_error_set(err, TEL_ERR_UNAVAILABLE, "no shards are known");
+    }
     q->fanout = fanout_new(&(struct fanout_options){
         .client = q->router->client,
         .map = map,

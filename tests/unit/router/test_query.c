@@ -521,6 +521,19 @@ static void test_too_busy(void **state)
     memory_cluster_stop(&c);
 }
 
+static void test_no_shards(void **state)
+{
+    (void)state;
+    struct memory_cluster c;
+    const char *holdings[] = {NULL};
+    memory_cluster_start(&c, events, EVENTS, holdings, NULL);
+    struct result r;
+    run(&c, "*", 1, &r);
+    assert_int_equal(r.rc, TEL_ERR_UNAVAILABLE);
+    assert_string_equal(r.err.text, "no shards are known");
+    memory_cluster_stop(&c);
+}
+
 static void test_status(void **state)
 {
     (void)state;
@@ -575,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_query_errors),
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_too_busy),
+        cmocka_unit_test(test_no_shards),
         cmocka_unit_test(test_status),
     };
     return cmocka_run_group_tests(tests, make_events, free_events);
