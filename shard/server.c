@@ -74,6 +74,8 @@ static tel_code open_partitions(struct shard_server *s, struct tel_transport *tr
             .transport = transport,
             .bury = o->bury,
             .bury_ctx = o->bury_ctx,
+            .tick = shard_watch_disk,
+            .tick_ctx = s,
             .schemas_dir = o->schemas_dir,
             .limits = {.memory_bytes = o->memory_bytes / o->partition_count,
                        .segment_rows = o->segment_rows,

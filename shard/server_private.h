@@ -36,12 +36,14 @@ struct shard_server {
     struct tel_cond wake;  /* the maintainer; searches == 0 */
     _Atomic bool stopping; /* written under the lock, read by searches without it */
     unsigned searches; /* under way */
-    bool disk_full;                 /* the maintainer's */
+    _Atomic bool disk_full;         /* written under the lock */
     struct merge_stats merge_stats; /* the maintainer's, copied under the lock */
 };
 
 /* The maintenance thread (maintain.c): merging, retention, deletion, the disk's high-water mark. */
 void shard_maintain(void *server);
+/* Looks at the disk, and pauses or resumes all partitions. Any thread. */
+void shard_watch_disk(void *server);
 /* One round of it; *ret_busy: there is more to do at once. */
 void shard_maintain_once(struct shard_server *server, bool *ret_busy);
 

@@ -19,6 +19,7 @@
 #define CHUNK_BYTES    (4u << 20)
 #define SOURCES_CACHED 100000u
 #define ERROR_MS       200
+#define TICK_MS        500
 
 tel_code partition_new(const struct partition_options *options, struct partition **ret,
                        struct tel_error *err)
@@ -131,7 +132,7 @@ void partition_set_error(struct partition *p, const char *text)
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 /*
- * The log ends before the offset that we want: it came back empty, or lost its tail. What it holds now
+ * The log is another one: it came back empty, or lost its tail. What it holds now
  * may all be new, so it is read from its beginning; what is not new is dropped as a repeat, by the
  * sources' positions. Watermarks of before must not be taken for ones of now: once what was read is
  * safe, a new epoch of offsets begins, at once and for good.
@@ -156,7 +157,7 @@ static void note_gap(struct partition *p, int64_t to)
     tel_log_error("messages are missing from the queue", tel_kv_u64("partition", p->options.id),
                   tel_kv_i64("expected", gap.from), tel_kv_i64("found", gap.to));
     struct tel_error err;
-    bool again = to < gap.from;
+    bool again = to <= gap.from; /* a log that begins where we stand is another log, too */
     if (again) {
         if (!begin_epoch(p, &gap, &err))
             return;
@@ -261,10 +262,20 @@ static bool must_wait(struct partition *p)
            (p->retry_at_ns && p->bytes >= p->options.limits.memory_bytes);
 }
 
+static void tick(struct partition *p)
+{
+    int64_t now = tel_mono_ns(p->options.clock);
+    if (!p->options.tick || now < p->next_tick_ns)
+        return;
+    p->next_tick_ns = now + TICK_MS * TEL_NS_PER_MS;
+    p->options.tick(p->options.tick_ctx);
+}
+
 static void own(void *arg)
 {
     struct partition *p = arg;
     while (!atomic_load(&p->stopping)) {
+        tick(p);
         bool waiting = must_wait(p);
         tel_mutex_lock(&p->lock);
         p->status.paused = waiting;

@@ -39,6 +39,9 @@ struct partition_options {
     tel_code (*bury)(void *ctx, const struct tel_message *message, const struct tel_error *why,
                      struct tel_error *err);
     void *bury_ctx;
+    /* Called now and then on the owner thread, to look at what may pause it; may be NULL. */
+    void (*tick)(void *ctx);
+    void *tick_ctx;
     const char *schemas_dir; /* as in shard_options */
     struct partition_limits limits;
     const struct store_faults *faults;

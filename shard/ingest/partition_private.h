@@ -38,6 +38,7 @@ struct partition {
     int64_t oldest_ns;    /* monotonic: when the oldest of them came; 0 without any */
     int64_t retry_at_ns;  /* after an error: not before */
     uint32_t retry_ms;
+    int64_t next_tick_ns;
     int64_t start_high;   /* the log's end when it was first heard of; -1 before */
     int64_t taken_ns;     /* the log's time of the last message taken */
 

@@ -26,8 +26,10 @@
 
 /* ---- the disk ----------------------------------------------------------------------------------- */
 
-static void watch_disk(struct shard_server *s)
+/* The partitions ask, too: a merge may keep this thread for long, and the disk fills meanwhile. */
+void shard_watch_disk(void *server)
 {
+    struct shard_server *s = server;
     struct tel_fs_space space;
     struct tel_error err;
     if (s->options.disk_reserve_bytes == UINT64_MAX)
@@ -40,21 +42,20 @@ static void watch_disk(struct shard_server *s)
     uint64_t reserve = s->options.disk_reserve_bytes;
     if (reserve == 0)
         reserve = TEL_MIN(RESERVE_MAX, space.total_bytes / 20);
-    bool full = space.free_bytes < reserve;
+    tel_mutex_lock(&s->lock);
+    bool was = s->disk_full;
     /* A tenth more before it goes on, so that it does not flap. */
-    if (s->disk_full && space.free_bytes < reserve + reserve / 10)
-        full = true;
-    if (full != s->disk_full) {
-        if (full)
-            tel_log_error("the disk is nearly full: nothing is consumed until there is room",
-                          tel_kv_u64("free_bytes", space.free_bytes),
-                          tel_kv_u64("reserve_bytes", reserve));
-        else
-            tel_log_info("the disk has room again", tel_kv_u64("free_bytes", space.free_bytes));
-    }
+    bool full = space.free_bytes < reserve + (was ? reserve / 10 : 0);
     s->disk_full = full;
     for (size_t i = 0; i < s->partition_count; i++)
         partition_pause(s->partitions[i], full);
+    tel_mutex_unlock(&s->lock);
+    if (full && !was)
+        tel_log_error("the disk is nearly full: nothing is consumed until there is room",
+                      tel_kv_u64("free_bytes", space.free_bytes),
+                      tel_kv_u64("reserve_bytes", reserve));
+    else if (was && !full)
+        tel_log_info("the disk has room again", tel_kv_u64("free_bytes", space.free_bytes));
 }
 
 /* ---- retention ---------------------------------------------------------------------------------- */
@@ -168,7 +169,7 @@ static void merge(struct shard_server *s, struct store *store, bool *busy)
 void shard_maintain_once(struct shard_server *s, bool *ret_busy)
 {
     *ret_busy = false;
-    watch_disk(s);
+    shard_watch_disk(s);
     apply_retention(s);
     for (size_t i = 0; i < s->partition_count && !stopping(s); i++) {
         struct store *store = partition_store(s->partitions[i]);
