@@ -2,7 +2,8 @@
  * telescope import: files into a server's /insert/jsonline, in pieces of whole lines, each remembered
  * once the server has it durable, so that a second run goes on where the first one was stopped.
  *
- * What is remembered, per server and file, in $XDG_STATE_HOME/telescope/import/<hash>:
+ * What is remembered, per server (its own id, not its address: one that was set up anew has nothing
+ * yet) and file, in $XDG_STATE_HOME/telescope/import/<hash>:
  *     "<offset> <bytes of head> <hash of head>\n"
  * under the file's device and inode. A file that was replaced or truncated has another inode, another
  * head, or fewer bytes than the offset, and is imported from its start.
@@ -45,6 +46,7 @@ enum import_format { IMPORT_AUTO, IMPORT_JSON, IMPORT_TEXT };
 
 struct import {
     struct cli_server server;
+    char server_id[64]; /* what the server calls itself; empty until it was asked */
     const char *stream_fields, *time_field, *msg_field, *extra_fields;
     enum import_format format;
     bool restart, quiet, bar;
@@ -83,12 +85,26 @@ static char *state_dir(void)
     return dir;
 }
 
+/* Asks the server who it is. One that is not there yet will be met by sending; one that has no name is
+ * known by its URL. */
+static void ask_server_id(struct import *im)
+{
+    struct tel_http_call call = {.method = "GET", .timeout_ms = 5000};
+    struct tel_buf text = {0};
+    unsigned status = 0;
+    if (im->server_id[0] == '\0' &&
+        cli_server_call(&im->server, "/insert/id", &call, &status, &text, NULL) == TEL_OK && status == 200)
+        snprintf(im->server_id, sizeof(im->server_id), "%s", tel_buf_cstr(&text));
+    tel_buf_free(&text);
+}
+
 static void recall(struct import *im, struct source *src, const struct stat *st)
 {
     char head[HEAD_BYTES], want[64];
     struct tel_buf id = {0}, text = {0};
     struct tel_error err;
-    tel_buf_printf(&id, "%s|%s|%llu:%llu", im->server.url, im->server.tenant ? im->server.tenant : "",
+    ask_server_id(im);
+    tel_buf_printf(&id, "%s|%s|%llu:%llu", im->server_id[0] ? im->server_id : im->server.url, im->server.tenant ? im->server.tenant : "",
                    (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
     char *dir = state_dir();
     struct tel_buf path = {0};

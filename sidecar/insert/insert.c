@@ -117,8 +117,16 @@ void tel_insert_free(struct tel_insert *in)
     free(in);
 }
 
+static void reply_id(void *ctx, struct tel_http_request *req)
+{
+    const struct tel_insert *in = ctx;
+    tel_http_reply(req, 200, "text/plain; charset=utf-8", tel_span_cstr(in->id));
+}
+
 void tel_insert_routes(struct tel_insert *in, struct tel_http_server *server)
 {
+    tel_http_server_route(
+        server, &(struct tel_http_route){.methods = "GET", .path = "/insert/id", .handler = reply_id, .ctx = in});
     insert_jsonline_routes(in, server);
     insert_loki_routes(in, server);
     insert_elastic_routes(in, server);

@@ -14,10 +14,10 @@ from waiting import poll_until
 
 
 class Standalone:
-    def __init__(self, procs, bin_dir, folder, tail=(), options=(), name="standalone"):
+    def __init__(self, procs, bin_dir, folder, tail=(), options=(), name="standalone", http="127.0.0.1:0"):
         self.bin = bin_dir / "telescope"
         self.folder = folder
-        argv = [self.bin, "standalone", "--data", folder, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        argv = [self.bin, "standalone", "--data", folder, "--http", http, "--grpc", "127.0.0.1:0"]
         for glob in tail:
             argv += ["--tail", glob]
         for option in options:

@@ -80,6 +80,24 @@ def test_import_resumes(server, tmp_path):
     server.cli("import", str(tmp_path / "none"), expect=2, env=env)
 
 
+def test_import_knows_a_new_server_at_an_old_address(procs, bin_dir, tmp_path):
+    """What was imported is remembered of the server, not of its address."""
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    log = tmp_path / "x.jsonl"
+    log.write_text("".join(json.dumps(r) + "\n" for r in rows(100, app="i")))
+    first = Standalone(procs, bin_dir, tmp_path / "one", name="one").start()
+    first.cli("import", str(log), env=env)
+    first.wait_count("*", 100)
+    address = first.http
+    first.stop()
+    second = Standalone(procs, bin_dir, tmp_path / "two", options=[], name="two", http=address).start()
+    second.cli("import", str(log), env=env)
+    second.wait_count("*", 100)
+    second.cli("import", str(log), env=env)
+    assert second.count() == 100
+    second.stop()
+
+
 def test_tail(procs, bin_dir, tmp_path):
     (tmp_path / "app").mkdir()
     log = tmp_path / "app/app.log"
