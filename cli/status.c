@@ -32,10 +32,10 @@ static void print_shard(const json_t *s, struct totals *t)
     json_int_t high = number_of(s, "high"), watermark = number_of(s, "watermark");
     cli_size_text(stored, stored_bytes);
     cli_size_text(raw, raw_bytes);
-    printf("%9lld  %-16s %-11s %12lld %10lld %8lld ms %10s %10s  %s\n", (long long)number_of(s, "partition"),
+    printf("%9lld  %-16s %-11s %12lld %10lld %8lld ms %10s %10s%s%s\n", (long long)number_of(s, "partition"),
            text_of(s, "node"), text_of(s, "state"), (long long)number_of(s, "events"),
            (long long)(high > watermark ? high - watermark : 0), (long long)number_of(s, "lag_ms"), raw,
-           stored, text_of(s, "error"));
+           stored, *text_of(s, "error") ? "  " : "", text_of(s, "error"));
     t->events += (uint64_t)number_of(s, "events");
     t->stored += stored_bytes;
     t->raw += raw_bytes;
@@ -61,10 +61,11 @@ static int print_table(struct tel_buf *text)
     char stored[32], raw[32];
     cli_size_text(stored, t.stored);
     cli_size_text(raw, t.raw);
-    printf("%llu events, %s of text in %s", (unsigned long long)t.events, raw, stored);
     if (t.raw > 0)
-        printf(" (%.3f)", (double)t.stored / (double)t.raw);
-    putchar('\n');
+        printf("%llu events; stored: %s of text in %s (%.3f)\n", (unsigned long long)t.events, raw, stored,
+               (double)t.stored / (double)t.raw);
+    else
+        printf("%llu events; no segment is stored yet\n", (unsigned long long)t.events);
     json_decref(root);
     return t.all_ready ? 0 : CLI_PARTIAL;
 }
