@@ -123,14 +123,13 @@ static tel_code parse_call(struct tel_parser *p, const struct math_info *info,
 static tel_code parse_atom(struct tel_parser *p, struct math_expr **ret)
 {
     size_t at = tel_lexer_offset(&p->lex);
-    struct tel_token first = p->lex.token;
+    bool quoted = p->lex.token.kind == TEL_TOKEN_QUOTED;
     struct tel_span text;
     TEL_TRY(tel_parse_until(p, "a number, a field or a function", ",()[]|!=+-*/%^&", &text));
-    bool quoted = first.kind == TEL_TOKEN_QUOTED;
     struct math_expr *e = new_expr(p, NULL, MATH_FIELD, NULL, 0);
     e->text = text.len ? text : TEL_SPAN("_msg");
     e->quoted = quoted;
-    if (tel_number_prefix(first.text)) {
+    if (tel_number_prefix(text)) {
         if (!tel_number_parse_any(text, &e->value))
             return tel_parse_fail(p, at, "expected a number, found %.*s",
                                   (int)TEL_MIN(text.len, 60), text.ptr);

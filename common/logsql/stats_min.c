@@ -23,6 +23,8 @@ static void offer(const struct tel_stats_func *f, struct extreme *e, struct tel_
     struct tel_order_key key = tel_order_key_any(v);
     if (e->any) {
         int c = tel_order_cmp(&key, &e->key);
+        if (c == 0) /* 1 and 1.0: the same one in whichever order they come */
+            c = tel_span_cmp(v, e->key.text);
         if (is_max(f) ? c <= 0 : c >= 0)
             return;
     }

@@ -68,7 +68,7 @@ def number(s):
         f = parse(s)
         if f is not None:
             return f
-    return float(s) if re.fullmatch("-?[0-9]+", s) else None  # 007
+    return float(s) if re.fullmatch(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", s) else None  # 007, 404., .5
 
 
 def any_number(s):
@@ -311,7 +311,7 @@ class Generator:
             for key, members in groups.items():
                 values = [m.get(field, "") for m in members]
                 numbers = [f for f in map(number, values) if f is not None]
-                extreme = sorted(values, key=functools.cmp_to_key(order_cmp))
+                extreme = sorted(sorted(values, key=str.encode), key=functools.cmp_to_key(order_cmp))
                 row = dict(zip(by, key))
                 row["c"] = str(sum(map(holds, members)))
                 row["f"] = str(sum(v != "" for v in values))
