@@ -309,7 +309,7 @@ static void take_down(struct standalone *s)
     if (s->client)
         s->client->ops->free(s->client);
     if (s->shards)
-        shard_server_stop(s->shards, (uint32_t)s->config->stop_grace);
+        shard_server_stop(s->shards, true);
     shard_server_free(s->shards);
     tel_transport_free(s->p.queue);
     tel_metrics_free(s->metrics);
