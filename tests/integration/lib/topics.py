@@ -1,7 +1,8 @@
 """Topics, made and read with confluent-kafka: a client that is not ours."""
+import time
 import uuid
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 
@@ -34,6 +35,20 @@ def trim_topic(bootstrap, name, partition, offset):
         future.result(30)
 
 
+def _watermarks(consumer, partition, timeout):
+    """A partition that was just made, or whose broker was just started, has no leader for a moment."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, timeout=timeout)
+        except KafkaException as e:
+            moving = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
+                      KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION)
+            if e.args[0].code() not in moving or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def read_topic(bootstrap, name, partitions, timeout=30.0):
     """Every message of the topic up to its ends as they are now: a list of confluent_kafka messages a
     partition, in offset order."""
@@ -44,7 +59,7 @@ def read_topic(bootstrap, name, partitions, timeout=30.0):
     try:
         for p in range(partitions):
             tp = TopicPartition(name, p)
-            low, high = consumer.get_watermark_offsets(tp, timeout=timeout)
+            low, high = _watermarks(consumer, tp, timeout)
             messages = []
             if high > low:
                 tp.offset = low
