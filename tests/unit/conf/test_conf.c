@@ -132,8 +132,8 @@ static void test_all_mistakes(void **state)
         "test.conf:2: kafka.brokrs: no such key; did you mean kafka.brokers?\n",
         "test.conf:3: kafka.codec: \"gzip\" is not one of none, lz4, zstd\n",
         "test.conf:4: kafka.password: 7 is not a string\n",
-        "test.conf:7: batch.max_bytes: \"64Mib\" is not a size: write 4096, \"64KiB\" or "
-        "\"10MB\"\n",
+        ("test.conf:7: batch.max_bytes: \"64Mib\" is not a size: write 4096, \"64KiB\" or "
+         "\"10MB\"\n"),
         "test.conf:8: batch.linger: 5 is not a duration: write \"500ms\", \"5s\" or \"1h30m\"\n",
         "test.conf:9: batch.max_events: 2000000 is above the most allowed, 1000000\n",
         "test.conf:10: batch.fill: \"much\" is not a number\n",
@@ -468,8 +468,8 @@ static void test_documentation(void **state)
         "# Configuration of prog\n",
         "| `name` | string | must be set |  | Must be set |\n",
         "\n## kafka\n\n| Key | Type | Default | Range | |\n",
-        "| `kafka.brokers` | list of strings, host:port | `localhost:9092` | 1 to 3 entries | "
-        "Brokers to begin with |\n",
+        ("| `kafka.brokers` | list of strings, host:port | `localhost:9092` | 1 to 3 entries | "
+         "Brokers to begin with |\n"),
         "| `kafka.codec` | none, lz4, zstd | `lz4` |  | How batches are compressed |\n",
         "Secret: give it as `${file:/path}`",
         "| `batch.max_bytes` | size | `1MiB` | 1KiB to 16MiB | A batch is sent at this size |\n",

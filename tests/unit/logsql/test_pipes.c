@@ -260,8 +260,8 @@ static void test_bad_partial_states(void **state)
 {
     (void)state;
     static const char *const queries[] = {
-        "* | stats by (a) count(), sum(a), min(a), count_uniq(a), values(a), histogram(a), "
-        "row_any(), count_uniq_hash(a), sum_len(a)",
+        ("* | stats by (a) count(), sum(a), min(a), count_uniq(a), values(a), histogram(a), "
+         "row_any(), count_uniq_hash(a), sum_len(a)"),
         "* | top 3 by (a)",
         "* | facets",
         "* | field_names",

@@ -497,7 +497,7 @@ static void on_health(const Grpc__Health__V1__HealthCheckResponse *msg, void *op
 {
     struct health_result *r = tel_rpc_op_user(op);
     if (msg && r->count < 8) {
-        r->status[r->count++] = msg->status;
+        r->status[r->count++] = (int)msg->status;
     } else if (!msg) {
         r->end = tel_rpc_op_status(op);
         r->ended = true;
