@@ -13,7 +13,7 @@ Two parts, each on a fresh set of processes:
              searchable: the delay of each line is the time of the first count that includes it, less the
              time when it was written. That is up to one poll too long, never too short
 
-With --corpus the lines are those of a file (plain text, or JSON lines whose _msg is taken); otherwise
+With --corpus the lines are those of a file (plain text, or JSON lines, of which _time and _msg are taken); otherwise
 made up ones. The last line is one JSON object.
 """
 import argparse
@@ -39,12 +39,17 @@ def made_up(count):
                f"took {i % 977} ms status={200 if i % 19 else 500} user=u{i % 5003}")
 
 
+def text_of(event):
+    """As an application would have written it: its time first. (Dates inside a message are not its time.)"""
+    return f"{event['_time']} {event['_msg']}"
+
+
 def corpus(path, count):
     done = 0
     while done < count:
         with open(path, encoding="utf-8", errors="replace") as f:
             for line in f:
-                yield json.loads(line)["_msg"] if line.startswith("{") and path.endswith(".jsonl") else line.rstrip("\n")
+                yield text_of(json.loads(line)) if path.endswith(".jsonl") else line.rstrip("\n")
                 done += 1
                 if done == count:
                     return
