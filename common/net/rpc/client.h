@@ -1,9 +1,10 @@
 /*
  * Calling a gRPC server.
  *
- *     channel   one server: a connection that is made when needed, kept alive, made again. Any
- * thread loop      one completion queue, run by one thread, which owns every op on it stub      a
- * ProtobufCService whose invoke starts a call: protoc-c's stubs are typed calls op        one call
+ *     channel   one server: a connection that is made when needed and kept alive. Any thread
+ *     loop      one completion queue, run by one thread, which owns every op on it
+ *     stub      a ProtobufCService whose invoke starts a call: protoc-c's stubs are typed calls
+ *     op        one call
  *
  *     struct tel_rpc_op *op = tel_rpc_op_new(loop, &(struct tel_rpc_op_options){
  *         .timeout_ms = 2000, .user = me});
