@@ -44,18 +44,14 @@ void rpc_call_unref(struct tel_rpc_call *call)
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct tel_rpc_server *server = call->server;
-    bool was_live = call->is_live;
-    if (was_live && server->options.observe) {
+    if (call->is_live && server->options.observe) {
         call->stats.method = call->method ? call->method->path : "";
         call->stats.status = call->status;
         call->stats.cancelled = atomic_load(&call->cancelled);
         call->stats.duration_ns = rpc_now_ns() - call->start_ns;
         server->options.observe(server->options.ctx, &call->stats);
     }
-    if (was_live)
-        rpc_server_call_gone(server, call);
-    else
-        call_free(call);
+    rpc_server_call_gone(call);
 }
 
 void rpc_call_arm(struct tel_rpc_server *server)
@@ -75,6 +71,9 @@ void rpc_call_arm(struct tel_rpc_server *server)
     pthread_condattr_destroy(&attr);
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->headers);
+    pthread_mutex_lock(&server->lock);
+    server->call_count++;
+    pthread_mutex_unlock(&server->lock);
     rpc_tag_release(&call->arrive);
     grpc_call_error rc =
         grpc_server_request_call(server->server, &call->call, &call->details, &call->headers,
@@ -100,20 +99,28 @@ static void call_receive(struct tel_rpc_call *call)
     call_batch(call, &op, &call->recv);
 }
 
-/* Joins the server's list. False: there are too many. */
-static bool call_join(struct tel_rpc_call *call)
+/* Joins the server's list. NULL: it is let in; or why it is not. The server's own services answer
+ * until the end: health must be able to say NOT_SERVING. */
+static const char *call_join(struct tel_rpc_call *call)
 {
     struct tel_rpc_server *server = call->server;
+    bool built_in = call->method && call->method->service->built_in;
     pthread_mutex_lock(&server->lock);
-    bool room = server->live_count < server->options.max_calls;
+    const char *refusal = NULL;
+    if (server->live_count >= server->options.max_calls)
+        refusal = "too many calls at once";
+    else if (atomic_load(&server->stopping) && !built_in)
+        refusal = "the server is stopping";
     call->is_live = true;
+    call->let_in = !refusal && !atomic_load(&server->stopping);
+    server->running += call->let_in;
     call->next = server->live;
     if (call->next)
         call->next->prev = call;
     server->live = call;
     server->live_count++;
     pthread_mutex_unlock(&server->lock);
-    return room;
+    return refusal;
 }
 
 static int64_t call_deadline_ns(const struct tel_rpc_call *call)
@@ -129,18 +136,18 @@ static int64_t call_deadline_ns(const struct tel_rpc_call *call)
 void rpc_call_arrived(struct tel_rpc_call *call, bool ok)
 {
     struct tel_rpc_server *server = call->server;
-    if (!ok) { /* the server is shutting down */
+    if (!ok) { /* core has shut down */
         rpc_call_unref(call);
         return;
     }
-    /* First of all another is armed: a flood must not queue unseen inside core. */
-    if (!atomic_load(&server->stopping))
-        rpc_call_arm(server);
+    /* First of all another is armed: a flood must not queue unseen inside core. While the server
+     * drains, too: what nobody takes is not refused, it hangs. */
+    rpc_call_arm(server);
     call->start_ns = rpc_now_ns();
     call->deadline_ns = call_deadline_ns(call);
     const uint64_t *found = tel_map_get(&server->by_path, rpc_slice_span(&call->details.method));
     call->method = found ? (const struct rpc_method *)(uintptr_t)*found : NULL;
-    bool room = call_join(call);
+    const char *refusal = call_join(call);
 
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->close_cancelled;
@@ -148,8 +155,8 @@ void rpc_call_arrived(struct tel_rpc_call *call, bool ok)
 
     if (!call->method) {
         tel_rpc_finish(call, TEL_RPC_UNIMPLEMENTED, "no such method");
-    } else if (!room) {
-        tel_rpc_finish(call, TEL_RPC_UNAVAILABLE, "too many calls at once");
+    } else if (refusal) {
+        tel_rpc_finish(call, TEL_RPC_UNAVAILABLE, "%s", refusal);
     } else {
         enum tel_rpc_status status = TEL_RPC_OK;
         if (server->options.authorize && !call->method->service->open)
@@ -255,21 +262,26 @@ void rpc_call_closed(struct tel_rpc_call *call)
     rpc_call_unref(call);
 }
 
-/* A call that left the list is freed by whoever took it off. */
-void rpc_server_call_gone(struct tel_rpc_server *server, struct tel_rpc_call *call)
+void rpc_server_call_gone(struct tel_rpc_call *call)
 {
-    pthread_mutex_lock(&server->lock);
-    if (call->prev)
-        call->prev->next = call->next;
-    else
-        server->live = call->next;
-    if (call->next)
-        call->next->prev = call->prev;
-    pthread_mutex_unlock(&server->lock);
+    struct tel_rpc_server *server = call->server;
+    bool was_live = call->is_live, was_let_in = call->let_in;
+    if (was_live) {
+        pthread_mutex_lock(&server->lock);
+        if (call->prev)
+            call->prev->next = call->next;
+        else
+            server->live = call->next;
+        if (call->next)
+            call->next->prev = call->prev;
+        pthread_mutex_unlock(&server->lock);
+    }
     call_free(call);
-    /* Counted out only now: _stop waits for the count before it takes the queue down. */
+    /* Counted out only now: _stop waits for the counts before it takes the queue down. */
     pthread_mutex_lock(&server->lock);
-    server->live_count--;
+    server->call_count--;
+    server->live_count -= was_live;
+    server->running -= was_let_in;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
 }

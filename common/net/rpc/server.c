@@ -1,10 +1,18 @@
 /*
  * Start, polling and stop of a server; server_internal.h has the drawing.
  *
- * Stop, in the order that core demands: health says NOT_SERVING; shutdown_and_notify refuses new
- * calls and hands back the armed ones; on_cancel tells the handlers; grace; cancel_all_calls; wait
- * for core's word and for every call to be freed; only then the queue is shut down, drained by the
- * pollers, and destroyed. A batch on a queue that is shut down would abort the process.
+ * Stop: health says NOT_SERVING and on_cancel tells the handlers; calls that come from now on are
+ * still taken, and answered with UNAVAILABLE; grace, until the last of the others has ended; then
+ * shutdown_and_notify, which closes the port, hands back what is armed and sends GOAWAY;
+ * cancel_all_calls; wait for core's word and for every call to be freed; only then the queue is
+ * shut down, drained by the pollers, and destroyed. A batch on a queue that is shut down would
+ * abort the process.
+ *
+ * Core must not be shut down before the grace is over: from then on it drops new streams of a
+ * connection without a word, and its last GOAWAY counts them among those that it will answer. A
+ * call that crossed it would hang until its own deadline, as long as another call keeps the
+ * connection open. When no call is left, the connection is closed at once, and the call that
+ * crossed ends with UNAVAILABLE, or with CANCELLED if core has taken it in and lets it go.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,6 +26,9 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/rpc/server_internal.h"
+
+/* How long clients may take to say that they have heard the GOAWAY; when none has a call. */
+#define GOODBYE_NS TEL_NS_PER_S
 
 static _Thread_local bool on_poller;
 
@@ -269,18 +280,30 @@ void tel_rpc_server_set_health(struct tel_rpc_server *server, const char *servic
     rpc_health_set(server->health, service ? service : "", serving);
 }
 
-/* Waits until nothing is live and core has shut down. True if so before the deadline. */
-static bool wait_quiet(struct tel_rpc_server *server, int64_t wait_ms)
+/* No call that was let in is left. Under the lock. */
+static bool is_idle(const struct tel_rpc_server *server)
 {
-    int64_t until = rpc_now_ns() + wait_ms * TEL_NS_PER_MS;
-    struct timespec ts = {.tv_sec = until / TEL_NS_PER_S, .tv_nsec = until % TEL_NS_PER_S};
+    return server->running == 0;
+}
+
+/* Core has shut down, and no call is left, not even one that is armed. Under the lock. */
+static bool is_quiet(const struct tel_rpc_server *server)
+{
+    return server->shut_down && server->call_count == 0;
+}
+
+/* Waits until it is so, or until_ns (monotonic). */
+static bool wait_until(struct tel_rpc_server *server,
+                       bool (*is_so)(const struct tel_rpc_server *server), int64_t until_ns)
+{
+    struct timespec ts = {.tv_sec = until_ns / TEL_NS_PER_S, .tv_nsec = until_ns % TEL_NS_PER_S};
     pthread_mutex_lock(&server->lock);
     int rc = 0;
-    while (rc == 0 && (server->live_count > 0 || !server->shut_down))
+    while (rc == 0 && !is_so(server))
         rc = pthread_cond_timedwait(&server->changed, &server->lock, &ts);
-    bool quiet = server->live_count == 0 && server->shut_down;
+    bool so = is_so(server);
     pthread_mutex_unlock(&server->lock);
-    return quiet;
+    return so;
 }
 
 static bool call_try_ref(struct tel_rpc_call *call)
@@ -308,32 +331,53 @@ static void notify_drain(struct tel_rpc_server *server)
     tel_vec_free(&calls);
 }
 
+/* From here on core takes no calls. */
+static void core_shutdown(struct tel_rpc_server *server)
+{
+    rpc_tag_release(&server->shutdown_tag);
+    grpc_server_shutdown_and_notify(server->server, server->cq, &server->shutdown_tag);
+}
+
+static void drain(struct tel_rpc_server *server, int grace_ms)
+{
+    int64_t until = rpc_now_ns() + grace_ms * TEL_NS_PER_MS;
+    pthread_mutex_lock(&server->lock); /* a call is let in before this, or refused */
+    atomic_store(&server->stopping, true);
+    pthread_mutex_unlock(&server->lock);
+    rpc_health_drain(server->health);
+    notify_drain(server);
+    wait_until(server, is_idle, until);
+    core_shutdown(server);
+    if (wait_until(server, is_quiet, TEL_MIN(until, rpc_now_ns() + GOODBYE_NS)))
+        return;
+    grpc_server_cancel_all_calls(server->server);
+    while (!wait_until(server, is_quiet, rpc_now_ns() + 5 * TEL_NS_PER_S))
+        tel_log_warn("handlers do not end, the server waits for them",
+                     tel_kv_str("listen", server->listen));
+}
+
+/* Never served: nobody else reads the queue. */
+static void give_up(struct tel_rpc_server *server)
+{
+    atomic_store(&server->stopping, true);
+    core_shutdown(server);
+    grpc_server_cancel_all_calls(server->server);
+    while (!is_quiet(server)) {
+        grpc_event ev =
+            grpc_completion_queue_next(server->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        poll_event(server, &ev);
+    }
+}
+
 void tel_rpc_server_stop(struct tel_rpc_server *server, int grace_ms)
 {
     if (server->stopped)
         return;
     server->stopped = true;
-    atomic_store(&server->stopping, true);
-    rpc_tag_release(&server->shutdown_tag);
-    grpc_server_shutdown_and_notify(server->server, server->cq, &server->shutdown_tag);
-    if (server->thread_count == 0) {
-        /* Never started: nobody else reads the queue, and the only word to come is core's. */
-        grpc_server_cancel_all_calls(server->server);
-        while (!server->shut_down) {
-            grpc_event ev =
-                grpc_completion_queue_next(server->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-            poll_event(server, &ev);
-        }
-    } else {
-        rpc_health_drain(server->health);
-        notify_drain(server);
-        if (!wait_quiet(server, grace_ms)) {
-            grpc_server_cancel_all_calls(server->server);
-            while (!wait_quiet(server, 5000))
-                tel_log_warn("handlers do not end, the server waits for them",
-                             tel_kv_str("listen", server->listen));
-        }
-    }
+    if (server->thread_count == 0)
+        give_up(server);
+    else
+        drain(server, grace_ms);
     grpc_completion_queue_shutdown(server->cq);
     for (unsigned i = 0; i < server->thread_count; i++)
         pthread_join(server->threads[i], NULL);

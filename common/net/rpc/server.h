@@ -68,8 +68,12 @@ TEL_MUST_USE tel_code tel_rpc_server_start(struct tel_rpc_server *server, uint16
 /* service NULL means the server as a whole (""). Watchers are told. */
 void tel_rpc_server_set_health(struct tel_rpc_server *server, const char *service, bool serving);
 
-/* Health goes NOT_SERVING, no new calls, calls that run may end within grace_ms (on_cancel tells
- * them), then they are cancelled; returns when the last one has ended. Idempotent. */
+/* Drains and stops. Health goes NOT_SERVING; a call that comes from then on gets UNAVAILABLE at
+ * once (health still answers); calls that run are told (on_cancel) and may end within grace_ms,
+ * then they are cancelled. When no call runs, connections are told to go, and closed at most a
+ * second later. Clients see UNAVAILABLE or CANCELLED for what is cancelled, and for a call that
+ * crosses the close. Returns when all has ended: later than grace_ms only for handlers that do not
+ * heed. Idempotent. */
 void tel_rpc_server_stop(struct tel_rpc_server *server, int grace_ms);
 void tel_rpc_server_free(struct tel_rpc_server *server); /* stops it if need be; NULL is fine */
 

@@ -3,7 +3,7 @@
  *
  *   grpc_server ─ completion queue ─ poller thread(s)
  *                    │ tags, embedded in the calls
- *     ARRIVE ─> live, armed again ─> authorize ─> RECV ─> decode ─> dispatch ─> handler
+ *     ARRIVE ─> live, armed again ─> let in ─> authorize ─> RECV ─> decode ─> dispatch ─> handler
  *     CLOSE  ─> cancelled?            SEND ─> next of the queue, then the status
  *
  * A call's references: one for its arming or its handler, one for each batch under way, one for a
@@ -63,19 +63,21 @@ struct tel_rpc_server {
     struct rpc_health *health;
     struct rpc_reflection *reflection;
     bool started, stopped;
-    _Atomic bool stopping;
+    _Atomic bool stopping; /* set under the lock */
 
     pthread_mutex_t lock; /* guards what is below */
     pthread_cond_t changed;
     struct tel_rpc_call *live; /* arrived and not freed */
     size_t live_count;
-    bool shut_down;
+    size_t running;    /* of those: let in, so that a drain waits for them */
+    size_t call_count; /* live or armed */
+    bool shut_down;    /* core's word */
 };
 
 struct tel_rpc_call {
     struct tel_rpc_server *server;
     struct tel_rpc_call *prev, *next; /* in server->live, under its lock */
-    bool is_live;
+    bool is_live, let_in; /* under its lock, too */
     grpc_call *call;
     grpc_call_details details;
     grpc_metadata_array headers;
@@ -109,7 +111,7 @@ struct tel_rpc_call {
 /* server.c */
 int64_t rpc_now_ns(void);
 bool rpc_on_poller(void);
-void rpc_server_call_gone(struct tel_rpc_server *server, struct tel_rpc_call *call);
+void rpc_server_call_gone(struct tel_rpc_call *call); /* frees it */
 
 /* call.c: life of a call, driven by the pollers */
 void rpc_call_arm(struct tel_rpc_server *server);

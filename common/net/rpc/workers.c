@@ -15,7 +15,7 @@ struct tel_rpc_workers {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct job *ring; /* [head, head + count) modulo cap */
-    size_t cap, head, count, idle;
+    size_t cap, head, count, busy;
     bool closing;
     pthread_t *threads;
     unsigned thread_count;
@@ -27,18 +27,18 @@ static void *worker(void *arg)
     pthread_setname_np(pthread_self(), "rpc-worker");
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        w->idle++;
         while (w->count == 0 && !w->closing)
             pthread_cond_wait(&w->wake, &w->lock);
-        w->idle--;
         if (w->count == 0)
             break;
         struct job job = w->ring[w->head];
         w->head = (w->head + 1) % w->cap;
         w->count--;
+        w->busy++;
         pthread_mutex_unlock(&w->lock);
         job.run(job.arg);
         pthread_mutex_lock(&w->lock);
+        w->busy--;
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -70,7 +70,7 @@ bool tel_rpc_workers_dispatch(void *workers, void (*run)(void *arg), void *arg)
 {
     struct tel_rpc_workers *w = workers;
     pthread_mutex_lock(&w->lock);
-    bool room = w->count < w->cap - w->thread_count + w->idle;
+    bool room = w->count + w->busy < w->cap; /* a thread that is yet to wake is not busy */
     if (room) {
         w->ring[(w->head + w->count++) % w->cap] = (struct job){run, arg};
         pthread_cond_signal(&w->wake);

@@ -35,6 +35,7 @@ static int serve(int argc, char **argv)
     fflush(stdout);
     int got;
     sigwait(&stop, &got);
+    tel_rpc_server_stop(echo.server, 10000);
     echo_server_stop(&echo);
     tel_rpc_tls_unref(tls);
     return 0;

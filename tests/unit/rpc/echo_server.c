@@ -27,8 +27,12 @@ static void nap(void)
 static void echo_hang(struct echo_server *echo, struct tel_rpc_call *call)
 {
     atomic_fetch_add(&echo->hanging, 1);
-    while (!tel_rpc_call_cancelled(call))
+    while (!tel_rpc_call_cancelled(call) && !echo->release)
         nap();
+    if (echo->release) {
+        tel_rpc_finish(call, TEL_RPC_ABORTED, "released");
+        return;
+    }
     atomic_fetch_add(&echo->cancelled, 1);
     tel_rpc_finish(call, TEL_RPC_CANCELLED, "hung until it was cancelled");
 }
@@ -202,8 +206,8 @@ struct tel_rpc_op *echo_op(struct tel_rpc_loop *loop, struct echo_result *result
 {
     result->status = TEL_RPC_STATUS_COUNT;
     result->op = tel_rpc_op_new(
-        loop,
-        &(struct tel_rpc_op_options){.timeout_ms = timeout_ms ? timeout_ms : 5000, .user = result});
+        loop, &(struct tel_rpc_op_options){.timeout_ms = timeout_ms ? timeout_ms : 60000,
+                                           .user = result});
     return result->op;
 }
 
@@ -233,7 +237,7 @@ static int64_t now_ms(void)
 
 void echo_run(struct tel_rpc_loop *loop)
 {
-    int64_t until = now_ms() + 30000;
+    int64_t until = now_ms() + 120000;
     while (tel_rpc_loop_run(loop, 50) > 0)
         if (now_ms() > until)
             abort();
@@ -241,10 +245,12 @@ void echo_run(struct tel_rpc_loop *loop)
 
 void echo_wait(_Atomic int *counter, int n)
 {
-    int64_t until = now_ms() + 10000;
+    int64_t until = now_ms() + 60000;
     while (atomic_load(counter) < n) {
-        if (now_ms() > until)
+        if (now_ms() > until) {
+            fprintf(stderr, "echo: waited for %d, there are %d\n", n, atomic_load(counter));
             abort();
+        }
         nap();
     }
 }

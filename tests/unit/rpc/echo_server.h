@@ -16,6 +16,7 @@ struct echo_server {
     uint16_t port;
     char address[64];
     const char *_Atomic token; /* required as bearer when not NULL */
+    _Atomic bool release; /* what hangs is answered */
     _Atomic int hanging, cancelled, observed, ok, sent;
 };
 
@@ -37,14 +38,14 @@ struct echo_result {
 };
 
 void echo_on_message(const Telescope__Test__V1__EchoResponse *msg, void *op);
-/* Starts an op for result. timeout_ms 0: 5 s. */
+/* Starts an op for result, which outlives the loop. timeout_ms 0: 60 s. */
 struct tel_rpc_op *echo_op(struct tel_rpc_loop *loop, struct echo_result *result,
                            int64_t timeout_ms);
 void echo_stub(struct tel_rpc_stub *stub, struct tel_rpc_channel *channel);
 struct tel_rpc_channel *echo_channel(const char *address, struct tel_rpc_tls *tls);
-/* Runs until all ops have ended; fails the process after 30 s. */
+/* Runs until all ops have ended; aborts after 120 s. */
 void echo_run(struct tel_rpc_loop *loop);
-/* Polls until *counter reaches n, or fails the process after 10 s. */
+/* Polls until *counter reaches n; aborts after 60 s. */
 void echo_wait(_Atomic int *counter, int n);
 
 #endif
