@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/logsql/fields.h"
+#include "common/logsql/json.h"
 
 int tel_row_key_cmp(const struct tel_row_key *a, const struct tel_row_key *b)
 {
@@ -55,7 +56,8 @@ const struct tel_span *tel_block_values(const struct tel_block *block, struct te
     return column->values ? column->values : time_values(block->keys, block->rows, arena);
 }
 
-bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, size_t row)
+static bool print_row(struct tel_buf *out, const struct tel_block *block, size_t row,
+                      void (*add)(struct tel_buf *out, struct tel_span s))
 {
     size_t start = out->len;
     char text[TEL_TIME_TEXT_MAX];
@@ -64,14 +66,24 @@ bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, siz
         if (value.len == 0)
             continue;
         tel_buf_add_char(out, out->len == start ? '{' : ',');
-        tel_buf_add_json(out, block->columns[i].name);
+        add(out, block->columns[i].name);
         tel_buf_add_char(out, ':');
-        tel_buf_add_json(out, value);
+        add(out, value);
     }
     if (out->len == start)
         return false;
     tel_buf_add_char(out, '}');
     return true;
+}
+
+bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, size_t row)
+{
+    return print_row(out, block, row, tel_buf_add_json);
+}
+
+bool tel_block_embed_row(struct tel_buf *out, const struct tel_block *block, size_t row)
+{
+    return print_row(out, block, row, tel_json_embed);
 }
 
 /* ---- a block as a source ------------------------------------------------------------------------

@@ -85,6 +85,8 @@ const struct tel_span *tel_block_values(const struct tel_block *block, struct te
  * rows are not shown. */
 struct tel_buf;
 bool tel_block_print_row(struct tel_buf *out, const struct tel_block *block, size_t row);
+/* The same for JSON inside a value (tel_json_embed). */
+bool tel_block_embed_row(struct tel_buf *out, const struct tel_block *block, size_t row);
 
 /* A block as a source, for filters behind pipes; lives as long as both. Its keys are those of the
  * block if its _time is made from them. */

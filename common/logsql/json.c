@@ -15,6 +15,41 @@ struct reader {
     unsigned depth;
 };
 
+/* What tel_buf_add_json has as one character or as a short escape, and the reference as six. */
+static const char *six(const char *p, size_t left, size_t *ret_len)
+{
+    *ret_len = 1;
+    if (*p == '\'')
+        return "\\u0027";
+    if (*p == '<')
+        return "\\u003c";
+    *ret_len = 2;
+    if (*p != '\\' || left < 2)
+        return NULL;
+    return p[1] == 'b' ? "\\u0008" : p[1] == 'f' ? "\\u000c" : NULL;
+}
+
+void tel_json_embed(struct tel_buf *out, struct tel_span s)
+{
+    size_t at = out->len, n;
+    bool plain = true;
+    for (size_t i = 0; i < s.len && plain; i++)
+        plain = s.ptr[i] != '\'' && s.ptr[i] != '<' && s.ptr[i] != '\b' && s.ptr[i] != '\f';
+    tel_buf_add_json(out, s);
+    if (plain)
+        return;
+    struct tel_buf text = {0};
+    tel_buf_add(&text, out->ptr + at, out->len - at);
+    out->len = at;
+    for (size_t i = 0; i < text.len; i += n) {
+        const char *escape = six(text.ptr + i, text.len - i, &n);
+        if (!escape)
+            n = text.ptr[i] == '\\' ? 2 : 1; /* an escaped backslash is not half of another */
+        tel_buf_add(out, escape ? escape : text.ptr + i, escape ? 6 : n);
+    }
+    tel_buf_free(&text);
+}
+
 void tel_json_add(struct tel_json_fields *out, struct tel_arena *arena, struct tel_span name,
                   struct tel_span value)
 {

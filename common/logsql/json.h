@@ -26,6 +26,11 @@ bool tel_json_object(struct tel_span text, struct tel_arena *arena, struct tel_j
 /* text is one array; its elements as values (objects and arrays as compact text) in out->value. */
 bool tel_json_array(struct tel_span text, struct tel_arena *arena, struct tel_json_fields *out);
 
+/* s as a JSON string inside a value: as tel_buf_add_json, with ' and < as \u0027 and \u003c and
+ * control characters as \u00xx, as LogsQL's reference has them. */
+struct tel_buf;
+void tel_json_embed(struct tel_buf *out, struct tel_span s);
+
 void tel_json_add(struct tel_json_fields *out, struct tel_arena *arena, struct tel_span name,
                   struct tel_span value);
 

@@ -69,7 +69,7 @@ tel_code tel_parse_enter(struct tel_parser *p)
 static bool joins(const struct tel_parser *p, const char *stops)
 {
     const struct tel_token *t = &p->lex.token;
-    if (t->kind == TEL_TOKEN_END || t->kind == TEL_TOKEN_BAD)
+    if (t->kind == TEL_TOKEN_END)
         return false;
     if (t->kind != TEL_TOKEN_PUNCT)
         return true;
@@ -79,7 +79,8 @@ static bool joins(const struct tel_parser *p, const char *stops)
 static tel_code compound(struct tel_parser *p, const char *what, const char *stops,
                          struct tel_span *ret)
 {
-    if (!joins(p, stops))
+    /* A quote without its match may stand inside (don't), but not first. */
+    if (!joins(p, stops) || p->lex.token.kind == TEL_TOKEN_BAD)
         return tel_parse_expected(p, what);
     struct tel_span raw = p->lex.token.raw, text = p->lex.token.text;
     tel_lexer_next(&p->lex);
@@ -102,12 +103,12 @@ tel_code tel_parse_until(struct tel_parser *p, const char *what, const char *sto
 
 tel_code tel_parse_compound(struct tel_parser *p, const char *what, struct tel_span *ret)
 {
-    return compound(p, what, ",()[]|!", ret);
+    return compound(p, what, ",()[]|", ret);
 }
 
 tel_code tel_parse_phrase(struct tel_parser *p, const char *what, bool colon, struct tel_span *ret)
 {
-    return compound(p, what, colon ? "*,()[]|!" : "*,()[]|!:", ret);
+    return compound(p, what, colon ? "*,()[]|" : "*,()[]|:", ret);
 }
 
 tel_code tel_parse_field_pattern(struct tel_parser *p, struct tel_span *ret)
@@ -162,7 +163,7 @@ static tel_code in_parens(struct tel_parser *p, bool fields, span_vec *v)
         if (fields)
             TEL_TRY(tel_parse_field_pattern(p, &s));
         else
-            TEL_TRY(compound(p, "an argument", "*,()|", &s));
+            TEL_TRY(tel_parse_until(p, "an argument", TEL_PARSE_ARG_STOPS, &s));
         tel_vec_push(v, s);
         if (!tel_parse_is(p, ")"))
             TEL_TRY(tel_parse_expect(p, ",", "',' or ')'"));

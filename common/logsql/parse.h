@@ -42,11 +42,13 @@ tel_code tel_parse_expect(struct tel_parser *p, const char *keyword, const char 
 bool tel_parse_at_end(const struct tel_parser *p);
 
 /* A token as people type it: adjacent words and punctuation (10.0.0.1, a/b-c, 2023-01-01T00:00Z) up
- * to space or one of , ( ) [ ] | !, or one quoted string. */
+ * to space or one of , ( ) [ ] |, or one quoted string. */
 tel_code tel_parse_compound(struct tel_parser *p, const char *what, struct tel_span *ret);
 /* The same, ending before '*' too, and before ':' unless colon. */
 tel_code tel_parse_phrase(struct tel_parser *p, const char *what, bool colon, struct tel_span *ret);
 
+/* What ends an argument of a function, and the value behind '='. */
+#define TEL_PARSE_ARG_STOPS "*,()|"
 /* The same, ending before any of the characters of `stops`; with '=' among them before "!=" too. */
 tel_code tel_parse_until(struct tel_parser *p, const char *what, const char *stops,
                          struct tel_span *ret);

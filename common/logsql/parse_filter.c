@@ -83,6 +83,8 @@ static tel_code parse_for_phrase(struct tel_parser *p, struct tel_span phrase, b
     if (named || !tel_parse_is(p, ":")) {
         if (!p->lex.token.after_space && tel_parse_accept(p, "*")) {
             *ret = text_leaf(p, TEL_FILTER_PREFIX, pos, field, phrase);
+            if (!named && tel_parse_is(p, ":"))
+                return tel_parse_fail(p, pos, "a field's name cannot end with '*'");
         } else if (!quoted && fuzzy_suffix(phrase, &word, &edits)) {
             *ret = text_leaf(p, TEL_FILTER_FUZZY, pos, field, word);
             (*ret)->u.edits = edits;
@@ -133,7 +135,7 @@ static tel_code parse_maybe_prefix(struct tel_parser *p, struct tel_span field, 
     tel_lexer_next(&p->lex);
     TEL_TRY(tel_parse_expect(p, "(", "'('"));
     if (!tel_parse_is(p, "*"))
-        TEL_TRY(tel_parse_phrase(p, "a word or phrase", true, &text));
+        TEL_TRY(tel_parse_until(p, "a word or phrase", TEL_PARSE_ARG_STOPS, &text));
     bool prefix = !p->lex.token.after_space && tel_parse_accept(p, "*");
     TEL_TRY(tel_parse_expect(p, ")", "')' behind the phrase"));
     *ret = text_leaf(p, prefix ? prefix_op : op, pos, field, text);
@@ -424,7 +426,7 @@ static tel_code parse_exact(struct tel_parser *p, struct tel_span field, size_t 
     struct tel_span text = {"", 0};
     tel_lexer_next(&p->lex);
     if (!tel_parse_is(p, "*"))
-        TEL_TRY(tel_parse_phrase(p, "a value behind '='", true, &text));
+        TEL_TRY(tel_parse_until(p, "a value behind '='", TEL_PARSE_ARG_STOPS, &text));
     bool prefix = !p->lex.token.after_space && tel_parse_accept(p, "*");
     *ret = text_leaf(p, prefix ? TEL_FILTER_EXACT_PREFIX : TEL_FILTER_EXACT, pos, field, text);
     return TEL_OK;
@@ -536,10 +538,8 @@ static tel_code parse_operator(struct tel_parser *p, struct tel_span field, bool
             return tel_parse_fail(p, pos, "a stream selector {...} cannot follow a field's name");
         return tel_parse_stream_filter(p, pos, ret);
     }
-    if (named && tel_parse_is(p, ":")) {
-        tel_lexer_next(&p->lex);
+    if (tel_parse_accept(p, ":"))
         return parse_generic(p, field, named, ret);
-    }
     return tel_parse_expected(p, "a filter");
 }
 
@@ -580,6 +580,17 @@ static tel_code parse_generic(struct tel_parser *p, struct tel_span field, bool 
 
 typedef TEL_VEC(struct tel_filter *) filter_vec;
 
+/* A branch in a branch of the same kind is one branch. */
+static void add_kid(filter_vec *v, struct tel_filter *f, enum tel_filter_op op)
+{
+    if (f->op != op) {
+        tel_vec_push(v, f);
+        return;
+    }
+    for (size_t i = 0; i < f->kid_count; i++)
+        tel_vec_push(v, f->kids[i]);
+}
+
 static tel_code parse_and(struct tel_parser *p, struct tel_span field, bool named,
                           struct tel_filter **ret)
 {
@@ -590,11 +601,13 @@ static tel_code parse_and(struct tel_parser *p, struct tel_span field, bool name
         rc = parse_generic(p, field, named, &f);
         if (rc != TEL_OK)
             break;
-        tel_vec_push(&v, f);
+        add_kid(&v, f, TEL_FILTER_AND);
         if (tel_parse_is(p, "or") || tel_parse_at_end(p))
             break;
+        if (tel_parse_is(p, "(") && !p->lex.token.after_space)
+            rc = tel_parse_expected(p, "a space before the next filter");
         tel_parse_accept(p, "and");
-    } while (true);
+    } while (rc == TEL_OK);
     if (rc == TEL_OK)
         *ret = v.len == 1 ? v.items[0] : branch(p, TEL_FILTER_AND, v.items, v.len);
     tel_vec_free(&v);
@@ -611,7 +624,7 @@ static tel_code parse_or(struct tel_parser *p, struct tel_span field, bool named
         rc = parse_and(p, field, named, &f);
         if (rc != TEL_OK)
             break;
-        tel_vec_push(&v, f);
+        add_kid(&v, f, TEL_FILTER_OR);
     } while (tel_parse_accept(p, "or"));
     if (rc == TEL_OK)
         *ret = v.len == 1 ? v.items[0] : branch(p, TEL_FILTER_OR, v.items, v.len);
@@ -621,5 +634,12 @@ static tel_code parse_or(struct tel_parser *p, struct tel_span field, bool named
 
 tel_code tel_parse_filter(struct tel_parser *p, struct tel_filter **ret)
 {
+    const struct tel_token *first = &p->lex.token;
+    if (first->kind == TEL_TOKEN_WORD &&
+        (tel_parse_is(p, "by") || tel_pipe_is_reserved(first->text)))
+        return tel_parse_fail(p, tel_lexer_offset(&p->lex),
+                              "%.*s is the name of a pipe or function; quote it to search for the "
+                              "word",
+                              (int)TEL_MIN(first->text.len, 60), first->text.ptr);
     return parse_or(p, TEL_SPAN("_msg"), false, ret);
 }

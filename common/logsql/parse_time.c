@@ -123,7 +123,7 @@ static bool parse_date(struct tel_span s, int64_t *ret, int64_t *ret_len)
             len /= 10;
             frac += (digits.ptr[i] - '0') * len;
         }
-        if (digits.len != 3 && digits.len != 6)
+        if (digits.len != 3)
             len = 1;
     } else if (s.len == 19) {
         len = TEL_NS_PER_S;
@@ -186,11 +186,18 @@ static bool likely_time(const struct tel_parser *p)
     return true;
 }
 
-static tel_code parse_point(struct tel_parser *p, bool end, struct tel_span *ret_text, int64_t *ret)
+/* The last nanosecond of what is written; a number of seconds or less is that very moment. */
+static bool parse_end(struct tel_span s, int64_t now_ns, int64_t *ret)
+{
+    bool number = s.len > 4 && parse_unix(s, false, ret); /* four digits are a year */
+    return tel_parse_time(s, now_ns, !number, ret);
+}
+
+static tel_code parse_point(struct tel_parser *p, struct tel_span *ret_text, int64_t *ret)
 {
     size_t at = tel_lexer_offset(&p->lex);
     TEL_TRY(tel_parse_compound(p, "a time", ret_text));
-    if (!tel_parse_time(*ret_text, p->now_ns, end, ret))
+    if (!tel_parse_time(*ret_text, p->now_ns, false, ret))
         return tel_parse_fail(p, at,
                               "expected a time such as 2023-04-25T22:45:59Z or now-1h, found %.*s",
                               (int)TEL_MIN(ret_text->len, 60), ret_text->ptr);
@@ -220,17 +227,17 @@ static tel_code parse_interval(struct tel_parser *p, struct tel_filter *f, struc
     bool open = tel_parse_is(p, "(");
     tel_buf_add_char(repr, open ? '(' : '[');
     tel_lexer_next(&p->lex);
-    TEL_TRY(parse_point(p, false, &text, &from));
+    TEL_TRY(parse_point(p, &text, &from));
     add_text(repr, text);
     TEL_TRY(tel_parse_expect(p, ",", "',' between the two times"));
-    TEL_BUF_ADD_LIT(repr, ", ");
+    tel_buf_add_char(repr, ',');
     size_t end_at = tel_lexer_offset(&p->lex);
-    TEL_TRY(parse_point(p, false, &text, &to));
+    TEL_TRY(parse_point(p, &text, &to));
     add_text(repr, text);
     bool closed = tel_parse_is(p, "]");
     if (!closed && !tel_parse_is(p, ")"))
         return tel_parse_expected(p, "']' or ')' behind the two times");
-    if (closed && !tel_parse_time(text, p->now_ns, true, &to))
+    if (closed && !parse_end(text, p->now_ns, &to))
         return tel_parse_fail(p, end_at, "expected a time");
     tel_buf_add_char(repr, closed ? ']' : ')');
     tel_lexer_next(&p->lex);
@@ -250,7 +257,9 @@ static tel_code parse_bound(struct tel_parser *p, struct tel_filter *f, struct t
     f->u.time.min = INT64_MIN;
     f->u.time.max = INT64_MAX;
     if (likely_time(p)) {
-        TEL_TRY(parse_point(p, !greater && equal, &text, &t));
+        TEL_TRY(parse_point(p, &text, &t));
+        if (!greater && equal && !parse_end(text, p->now_ns, &t))
+            return tel_parse_expected(p, "a time");
         if (greater)
             f->u.time.min = equal ? t : t + 1;
         else
@@ -262,7 +271,7 @@ static tel_code parse_bound(struct tel_parser *p, struct tel_filter *f, struct t
             f->u.time.max = subtract(p->now_ns, equal ? t : t + 1);
         } else {
             f->u.time.min = subtract(p->now_ns, equal ? t : t - 1);
-            f->u.time.max = subtract(p->now_ns, 1);
+            f->u.time.max = p->now_ns;
         }
     }
     add_text(repr, text);
@@ -276,14 +285,14 @@ static tel_code parse_equal(struct tel_parser *p, struct tel_filter *f, struct t
     struct tel_span text;
     if (likely_time(p)) {
         size_t at = tel_lexer_offset(&p->lex);
-        TEL_TRY(parse_point(p, false, &text, &f->u.time.min));
-        if (!tel_parse_time(text, p->now_ns, true, &f->u.time.max))
+        TEL_TRY(parse_point(p, &text, &f->u.time.min));
+        if (!parse_end(text, p->now_ns, &f->u.time.max))
             return tel_parse_fail(p, at, "expected a time");
     } else {
         int64_t d;
         TEL_TRY(tel_parse_duration(p, &text, &d));
         f->u.time.min = subtract(p->now_ns, d < 0 ? -d : d);
-        f->u.time.max = subtract(p->now_ns, 1);
+        f->u.time.max = p->now_ns;
     }
     add_text(repr, text);
     return TEL_OK;

@@ -45,6 +45,13 @@ bool tel_pipe_is_name(struct tel_span word)
     return find(word) || tel_stats_find(word);
 }
 
+bool tel_pipe_is_reserved(struct tel_span word)
+{
+    const struct tel_pipe_ops *pipe = find(word);
+    const struct tel_stats_ops *stats = tel_stats_find(word);
+    return (pipe && pipe != &tel_pipe_patterns) || (stats && stats != &tel_stats_sum_words);
+}
+
 enum tel_pipe_place tel_pipe_place(const struct tel_pipe *pipe)
 {
     for (size_t i = 0; i < TEL_ARRAY_LEN(table); i++)

@@ -154,6 +154,8 @@ TEL_MUST_USE tel_code tel_stage_stopped(struct tel_stage *stage, struct tel_erro
 enum tel_pipe_place tel_pipe_place(const struct tel_pipe *pipe);
 void tel_pipe_print(struct tel_buf *out, const struct tel_pipe *pipe);
 bool tel_pipe_is_name(struct tel_span word); /* of a pipe or a stats function */
+/* The same without our own additions, which are words where LogsQL has no such name. */
+bool tel_pipe_is_reserved(struct tel_span word);
 /* The one field that `fields` and `uniq` pipes leave, as subqueries need it. */
 bool tel_pipe_single_field(const struct tel_pipe *pipe, struct tel_span *ret);
 

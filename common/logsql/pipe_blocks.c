@@ -4,6 +4,32 @@
 #include "common/logsql/filter.h"
 #include "common/logsql/parse.h"
 #include "common/logsql/pipes.h"
+#include "common/logsql/print.h"
+
+struct count_pipe {
+    struct tel_pipe base;
+    struct tel_span result;
+};
+
+static tel_code parse_count(struct tel_parser *p, struct tel_pipe **ret)
+{
+    struct count_pipe *c = TEL_ARENA_NEW(p->arena, struct count_pipe);
+    c->result = TEL_SPAN("blocks_count");
+    if (tel_parse_accept(p, "as") || !tel_parse_at_end(p))
+        TEL_TRY(tel_parse_field(p, &c->result));
+    *ret = &c->base;
+    return TEL_OK;
+}
+
+static void print_count(const struct tel_pipe *pipe, struct tel_buf *out)
+{
+    const struct count_pipe *c = (const struct count_pipe *)pipe;
+    tel_buf_printf(out, "%s", pipe->ops->name);
+    if (!tel_span_eq_cstr(c->result, "blocks_count")) {
+        TEL_BUF_ADD_LIT(out, " as ");
+        tel_print_token(out, c->result);
+    }
+}
 
 static tel_code parse(struct tel_parser *p, struct tel_pipe **ret)
 {
@@ -37,7 +63,8 @@ static tel_code push_count(struct tel_stage *stage, const struct tel_block *bloc
         ++*count;
         return TEL_OK;
     }
-    const struct tel_column *column = tel_block_column(block, TEL_SPAN("blocks_count"));
+    const struct count_pipe *pipe = (const struct count_pipe *)stage->pipe;
+    const struct tel_column *column = tel_block_column(block, pipe->result);
     for (size_t r = 0; r < block->rows; r++) {
         unsigned long long n;
         if (!column || !column->values || !tel_span_to_u64(column->values[r], &n))
@@ -51,14 +78,14 @@ static tel_code finish_count(struct tel_stage *stage, struct tel_error *err)
 {
     struct tel_span value = tel_arena_printf(&stage->scratch, "%llu",
                                              (unsigned long long)*(const uint64_t *)stage->state);
-    struct tel_column column = {TEL_SPAN("blocks_count"), &value};
+    struct tel_column column = {((const struct count_pipe *)stage->pipe)->result, &value};
     struct tel_block out = {.rows = 1, .column_count = 1, .columns = &column};
     return tel_stage_emit(stage, &out, err);
 }
 
 const struct tel_pipe_ops tel_pipe_blocks_count = {.name = "blocks_count",
-                                                   .parse = parse,
-                                                   .print = print,
+                                                   .parse = parse_count,
+                                                   .print = print_count,
                                                    .needed = needed_none,
                                                    .state_size = sizeof(uint64_t),
                                                    .push = push_count,

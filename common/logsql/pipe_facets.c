@@ -10,11 +10,13 @@
 #include "common/logsql/parse.h"
 #include "common/logsql/pipe_util.h"
 #include "common/logsql/pipes.h"
+#include "common/logsql/print.h"
 
 struct facets_pipe {
     struct tel_pipe base;
     uint64_t limit, max_values, max_len;
     bool keep_const;
+    struct tel_span result; /* field_names: what the column of names is called */
 };
 
 struct facet {
@@ -68,7 +70,11 @@ static tel_code parse_facets(struct tel_parser *p, struct tel_pipe **ret)
 
 static tel_code parse_names(struct tel_parser *p, struct tel_pipe **ret)
 {
-    *ret = &TEL_ARENA_NEW(p->arena, struct facets_pipe)->base;
+    struct facets_pipe *f = TEL_ARENA_NEW(p->arena, struct facets_pipe);
+    f->result = TEL_SPAN("name");
+    if (tel_parse_accept(p, "as") || !tel_parse_at_end(p))
+        TEL_TRY(tel_parse_field(p, &f->result));
+    *ret = &f->base;
     return TEL_OK;
 }
 
@@ -76,8 +82,13 @@ static void print(const struct tel_pipe *pipe, struct tel_buf *out)
 {
     const struct facets_pipe *f = (const struct facets_pipe *)pipe;
     tel_buf_printf(out, "%s", pipe->ops->name);
-    if (pipe->ops == &tel_pipe_field_names)
+    if (pipe->ops == &tel_pipe_field_names) {
+        if (!tel_span_eq_cstr(f->result, "name")) {
+            TEL_BUF_ADD_LIT(out, " as ");
+            tel_print_token(out, f->result);
+        }
         return;
+    }
     tel_buf_printf(out, " %llu max_values_per_field %llu max_value_len %llu%s",
                    (unsigned long long)f->limit, (unsigned long long)f->max_values,
                    (unsigned long long)f->max_len, f->keep_const ? " keep_const_fields" : "");
@@ -210,13 +221,17 @@ static tel_code flush(struct rows *rows, struct tel_error *err)
     struct tel_column columns[3];
     size_t n = 0;
     for (size_t i = 0; i < 3; i++) {
-        const char *name = stage->exporting ? exported[i] : shown[i];
+        struct tel_span name = tel_span_cstr(stage->exporting ? exported[i] : shown[i]);
         if (is_names(stage) && !stage->exporting) {
             if (i == 1)
                 continue;
-            name = i == 0 ? "name" : "hits";
+            struct tel_span result = ((const struct facets_pipe *)stage->pipe)->result;
+            if (i == 0)
+                name = result;
+            else if (tel_span_eq(name, result))
+                name = TEL_SPAN("hitss");
         }
-        columns[n++] = (struct tel_column){tel_span_cstr(name), rows->cells[i]};
+        columns[n++] = (struct tel_column){name, rows->cells[i]};
     }
     struct tel_block out = {.rows = rows->len, .column_count = n, .columns = columns};
     tel_code rc = tel_stage_emit(stage, &out, err);

@@ -2,6 +2,7 @@
 #include "common/base/timefmt.h"
 #include "common/base/utf8.h"
 #include "common/logsql/filter.h"
+#include "common/logsql/json.h"
 #include "common/logsql/number.h"
 #include "common/logsql/parse.h"
 #include "common/logsql/pattern.h"
@@ -34,7 +35,7 @@ static void to_duration_seconds(struct tel_span v, struct tel_buf *out)
 
 static void to_json(struct tel_span v, struct tel_buf *out)
 {
-    tel_buf_add_json(out, v);
+    tel_json_embed(out, v);
 }
 
 static void to_upper(struct tel_span v, struct tel_buf *out)

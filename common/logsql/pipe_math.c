@@ -321,7 +321,7 @@ static double round_to(double f, double nearest)
 {
     double scale = 1;
     if (!(nearest != 0) || isinf(f))
-        return nearest != 0 ? f : NAN;
+        return NAN;
     while (nearest * scale != floor(nearest * scale) && scale < 1e15)
         scale *= 10;
     f += 0.5 * copysign(nearest, f);

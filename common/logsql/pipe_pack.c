@@ -56,7 +56,7 @@ static void add_logfmt(struct tel_buf *out, struct tel_span name, struct tel_spa
     bool plain = true;
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
-        plain = plain && c > ' ' && c != '"' && c != '\\' && c != 0x7f && c != '=';
+        plain = plain && c > ' ' && c != '"' && c != '\\';
     }
     if (out->len)
         tel_buf_add_char(out, ' ');
@@ -84,7 +84,7 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     char time[TEL_TIME_TEXT_MAX];
     for (size_t r = 0; r < block->rows; r++) {
         if (stage->pipe->ops == &tel_pipe_pack_json) {
-            if (!tel_block_print_row(&text, &some, r))
+            if (!tel_block_embed_row(&text, &some, r))
                 TEL_BUF_ADD_LIT(&text, "{}");
         } else {
             for (size_t i = 0; i < some.column_count; i++) {

@@ -80,6 +80,7 @@ static tel_code parse_rank(struct tel_parser *p, struct tel_span *ret)
 
 static tel_code parse_rest(struct tel_parser *p, struct sort_pipe *s, bool limits)
 {
+    bool limit_given = false, offset_given = false;
     while (!tel_parse_at_end(p)) {
         if (tel_parse_accept(p, "desc")) {
             s->desc = true;
@@ -90,10 +91,12 @@ static tel_code parse_rest(struct tel_parser *p, struct sort_pipe *s, bool limit
             TEL_TRY(tel_parse_fields_in_parens(p, &s->partition, &s->partition_count));
         } else if (tel_parse_accept(p, "rank")) {
             TEL_TRY(parse_rank(p, &s->rank));
-        } else if (limits && tel_parse_accept(p, "limit")) {
+        } else if (limits && !limit_given && tel_parse_accept(p, "limit")) {
+            limit_given = true;
             TEL_TRY(tel_parse_uint(p, "a number of rows", &s->limit));
             s->has_limit = s->limit > 0;
-        } else if (limits && tel_parse_accept(p, "offset")) {
+        } else if (limits && !offset_given && tel_parse_accept(p, "offset")) {
+            offset_given = true;
             TEL_TRY(tel_parse_uint(p, "a number of rows", &s->offset));
         } else {
             return tel_parse_expected(p, limits ? "desc, limit, offset, rank or partition by"

@@ -112,7 +112,10 @@ static tel_code parse_values(struct tel_parser *p, struct tel_pipe **ret)
     struct top_pipe *t = TEL_ARENA_NEW(p->arena, struct top_pipe);
     t->by = TEL_ARENA_NEW(p->arena, struct tel_span);
     t->by_count = 1;
+    bool parens = tel_parse_accept(p, "(");
     TEL_TRY(tel_parse_field(p, &t->by[0]));
+    if (parens)
+        TEL_TRY(tel_parse_expect(p, ")", "')' behind the field"));
     if (tel_parse_accept(p, "limit"))
         TEL_TRY(tel_parse_uint(p, "a limit", &t->limit));
     t->hits = unique_name(p, t, TEL_SPAN("hits"));

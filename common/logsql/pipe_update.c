@@ -105,7 +105,8 @@ static tel_code parse_words(struct tel_parser *p, struct tel_pipe **ret)
         (!tel_parse_at_end(p) && !tel_parse_is(p, "as") && !tel_parse_is(p, "drop_duplicates")))
         TEL_TRY(tel_parse_field(p, &u->from));
     u->to = u->from;
-    if (tel_parse_accept(p, "as"))
+    if (tel_parse_accept(p, "as") ||
+        (!tel_parse_at_end(p) && !tel_parse_is(p, "drop_duplicates")))
         TEL_TRY(tel_parse_field(p, &u->to));
     u->flag = tel_parse_accept(p, "drop_duplicates");
     *ret = &u->base;
@@ -467,7 +468,7 @@ static tel_code do_words(void *ctx, struct tel_span v, struct tel_buf *out, stru
             continue;
         if (out->len > 1)
             tel_buf_add_char(out, ',');
-        tel_buf_add_json(out, word);
+        tel_json_embed(out, word);
     }
     tel_buf_add_char(out, ']');
     tel_map_free(&seen);

@@ -5,15 +5,13 @@
 
 #include "common/logsql/filter.h"
 #include "common/logsql/lexer.h"
+#include "common/logsql/number.h"
 #include "common/logsql/pipe.h"
 #include "common/logsql/score.h"
 
 bool tel_print_is_reserved(struct tel_span word)
 {
-    static const char *const words[] = {"and",  "or",   "not",       "offset", "options",
-                                        "now",  "if",   "by",        "as",     "from",
-                                        "at",   "with", "limit",     "desc",   "asc",
-                                        "rank", "hits", "partition", "not_in", "fields"};
+    static const char *const words[] = {"and", "or", "not", "offset", "options", "now", "if", "by"};
     char lower[32];
     if (word.len >= sizeof lower)
         return false;
@@ -26,9 +24,23 @@ bool tel_print_is_reserved(struct tel_span word)
     return tel_filter_is_function(s) || tel_pipe_is_name(s);
 }
 
+/* A word with dots in it needs no quotes: http.status, 10.0.0.1. */
+static bool is_plain(struct tel_span s)
+{
+    size_t start = 0;
+    for (size_t i = 0; i <= s.len; i++) {
+        if (i < s.len && s.ptr[i] != '.')
+            continue;
+        if (i > start && !tel_words_is_word(tel_span_slice(s, start, i)))
+            return false;
+        start = i + 1;
+    }
+    return s.len > 0;
+}
+
 void tel_print_token(struct tel_buf *out, struct tel_span s)
 {
-    if (tel_words_is_word(s) && !tel_print_is_reserved(s))
+    if (is_plain(s) && !tel_print_is_reserved(s))
         tel_buf_add_span(out, s);
     else
         tel_lexer_quote(out, s);
@@ -37,7 +49,7 @@ void tel_print_token(struct tel_buf *out, struct tel_span s)
 void tel_print_field(struct tel_buf *out, struct tel_span s)
 {
     struct tel_span stem = tel_span_slice(s, 0, s.len - (s.len > 0));
-    if (tel_span_ends(s, TEL_SPAN("*")) && (stem.len == 0 || tel_words_is_word(stem)))
+    if (tel_span_ends(s, TEL_SPAN("*")) && (stem.len == 0 || is_plain(stem)))
         tel_buf_add_span(out, s);
     else
         tel_print_token(out, s);
@@ -53,12 +65,12 @@ void tel_print_fields(struct tel_buf *out, const struct tel_span *names, size_t 
 }
 
 static void print_values(struct tel_buf *out, const char *name, const struct tel_span *values,
-                         size_t count)
+                         size_t count, const char *comma)
 {
     tel_buf_printf(out, "%s(", name);
     for (size_t i = 0; i < count; i++) {
         if (i)
-            tel_buf_add_char(out, ',');
+            tel_buf_add_span(out, tel_span_cstr(comma));
         tel_print_token(out, values[i]);
     }
     tel_buf_add_char(out, ')');
@@ -67,7 +79,7 @@ static void print_values(struct tel_buf *out, const char *name, const struct tel
 static void print_in(struct tel_buf *out, const char *name, const struct tel_filter *f)
 {
     if (!f->subquery) {
-        print_values(out, name, f->values, f->value_count);
+        print_values(out, name, f->values, f->value_count, ",");
         return;
     }
     tel_buf_printf(out, "%s(", name);
@@ -88,7 +100,8 @@ static void print_stream(struct tel_buf *out, const struct tel_filter *f)
                 tel_buf_add_char(out, ',');
             tel_print_token(out, m->label);
             if (m->is_list) {
-                print_values(out, m->negative ? " not_in " : " in ", m->values, m->value_count);
+                print_values(out, m->negative ? " not_in " : " in ", m->values, m->value_count,
+                             ",");
                 continue;
             }
             tel_buf_add_span(out, m->regex ? (m->negative ? TEL_SPAN("!~") : TEL_SPAN("=~"))
@@ -137,7 +150,10 @@ static void print_leaf(struct tel_buf *out, const struct tel_filter *f)
         print_wrapped(out, f, "i(", ")");
         break;
     case TEL_FILTER_ICASE_PREFIX:
-        print_wrapped(out, f, "i(", "*)");
+        if (f->text.len)
+            print_wrapped(out, f, "i(", "*)");
+        else
+            TEL_BUF_ADD_LIT(out, "i(*)");
         break;
     case TEL_FILTER_FUZZY:
         tel_buf_printf(out, "%.*s~%u", TEL_SPAN_ARG(f->text), f->u.edits);
@@ -158,11 +174,10 @@ static void print_leaf(struct tel_buf *out, const struct tel_filter *f)
         print_in(out, "contains_any", f);
         break;
     case TEL_FILTER_SEQUENCE:
-        print_values(out, "seq", f->values, f->value_count);
+        print_values(out, "seq", f->values, f->value_count, ",");
         break;
     case TEL_FILTER_REGEXP:
-        tel_buf_add_char(out, '~');
-        tel_lexer_quote(out, f->text);
+        print_wrapped(out, f, "~", "");
         break;
     case TEL_FILTER_RANGE:
     case TEL_FILTER_TIME:
@@ -174,13 +189,19 @@ static void print_leaf(struct tel_buf *out, const struct tel_filter *f)
         if (f->repr.len)
             tel_buf_add_span(out, f->repr);
         else
-            print_values(out, "string_range", f->values, f->value_count);
+            print_values(out, "string_range", f->values, f->value_count, ", ");
         break;
     case TEL_FILTER_IPV4_RANGE:
-        print_values(out, "ipv4_range", f->values, f->value_count);
+        TEL_BUF_ADD_LIT(out, "ipv4_range(");
+        tel_number_print_ipv4(out, f->u.ipv4.min);
+        TEL_BUF_ADD_LIT(out, ", ");
+        tel_number_print_ipv4(out, f->u.ipv4.max);
+        tel_buf_add_char(out, ')');
         break;
     case TEL_FILTER_LEN_RANGE:
-        print_values(out, "len_range", f->values, f->value_count);
+        /* Both are numbers, which need no quotes. */
+        tel_buf_printf(out, "len_range(%.*s, %.*s)", TEL_SPAN_ARG(f->values[0]),
+                       TEL_SPAN_ARG(f->values[1]));
         break;
     case TEL_FILTER_VALUE_TYPE:
         print_wrapped(out, f, "value_type(", ")");

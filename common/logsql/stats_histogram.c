@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 #include "common/base/varint.h"
 #include "common/logsql/number.h"
+#include "common/logsql/parse.h"
 #include "common/logsql/stats.h"
 
 #define MIN_EXP    (-9)
@@ -131,7 +132,17 @@ static size_t held(const void *state)
     return ((const struct histogram *)state)->hits ? (BUCKETS + 2) * sizeof(uint64_t) : 0;
 }
 
+static tel_code parse(struct tel_parser *p, struct tel_stats_func *f)
+{
+    size_t at = tel_lexer_offset(&p->lex);
+    TEL_TRY(tel_parse_fields_in_parens(p, &f->fields, &f->field_count));
+    if (f->field_count != 1 || tel_field_is_wildcard(f->fields[0]))
+        return tel_parse_fail(p, at, "histogram takes the name of one field");
+    return TEL_OK;
+}
+
 const struct tel_stats_ops tel_stats_histogram = {.name = "histogram",
+                                                  .parse = parse,
                                                   .state_size = sizeof(struct histogram),
                                                   .update = update,
                                                   .save = save,

@@ -7,6 +7,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/logsql/json.h"
 #include "common/logsql/order.h"
 #include "common/logsql/stats.h"
 #include "common/logsql/strset.h"
@@ -127,7 +128,7 @@ static void result_values(const struct tel_stats_func *f, const void *state,
     for (size_t i = 0; i < n; i++) {
         if (i)
             tel_buf_add_char(out, ',');
-        tel_buf_add_json(out, all[i]);
+        tel_json_embed(out, all[i]);
     }
     tel_buf_add_char(out, ']');
     free(all);

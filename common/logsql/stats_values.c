@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/varint.h"
+#include "common/logsql/json.h"
 #include "common/logsql/number.h"
 #include "common/logsql/order.h"
 #include "common/logsql/parse.h"
@@ -42,9 +43,9 @@ void tel_stats_print_row(const struct tel_stats_batch *b, size_t row, struct tel
         if (b->columns[c][row].len == 0)
             continue;
         tel_buf_add_char(out, out->len == start ? '{' : ',');
-        tel_buf_add_json(out, b->names[c]);
+        tel_json_embed(out, b->names[c]);
         tel_buf_add_char(out, ':');
-        tel_buf_add_json(out, b->columns[c][row]);
+        tel_json_embed(out, b->columns[c][row]);
     }
     if (out->len == start)
         tel_buf_add_char(out, '{');
@@ -110,7 +111,7 @@ static void array(const struct kept *k, bool json, struct tel_buf *out)
         if (json)
             tel_buf_add_span(out, s);
         else
-            tel_buf_add_json(out, s);
+            tel_json_embed(out, s);
     }
     tel_buf_add_char(out, ']');
 }
