@@ -51,10 +51,12 @@ void segment_builder_free(struct segment_builder *b)
     tel_vec_free(&b->order);
     tel_vec_free(&b->kept);
     tel_vec_free(&b->place);
-    tel_vec_free(&b->by_template);
+    tel_vec_free(&b->placed);
     tel_vec_free(&b->family_row);
-    tel_vec_free(&b->column_rows);
-    tel_vec_free(&b->first_holes);
+    tel_vec_free(&b->times);
+    tel_vec_free(&b->codes);
+    tel_vec_free(&b->stream_codes);
+    tel_vec_free(&b->listed);
     tel_vec_free(&b->numbers);
     tel_vec_free(&b->values);
     tel_vec_free(&b->sections);

@@ -22,7 +22,7 @@ struct built_row {
 struct built_stream {
     uint32_t family;
     uint32_t code; /* in its family */
-    uint32_t last_row; /* of finish: + 1 */
+    uint32_t last_row; /* of finish: the last row of those seen, as it came, + 1 */
 };
 
 struct built_template {
@@ -37,7 +37,14 @@ struct built_family {
     uint32_t templates, streams; /* how many */
     uint32_t kept, first_kept; /* finish: templates that stay, and where in the builder's `kept` */
     uint32_t rows;
+    uint32_t first_row, next_row; /* finish: where its rows begin when they lie family by family */
     struct built_template rest; /* finish: the rows without template */
+};
+
+/* What finish keeps of a row, in the template order. */
+struct built_place {
+    uint32_t from; /* its first hole; of a row without template: the row, as it came */
+    uint32_t severity;
 };
 
 struct built_attribute {
@@ -78,13 +85,17 @@ struct segment_builder {
     TEL_VEC(uint32_t) order;         /* rows by key */
     TEL_VEC(uint32_t) kept;          /* templates that stay, family by family */
     TEL_VEC(uint32_t) place;         /* of a row (by key) in the template order */
-    TEL_VEC(uint32_t) by_template;   /* the reverse */
-    TEL_VEC(uint32_t) family_row;    /* of a row (by key) */
-    TEL_VEC(uint32_t) column_rows;
-    TEL_VEC(uint32_t) first_holes; /* of the template's rows at hand */
+    TEL_VEC(struct built_place) placed; /* by place */
+    TEL_VEC(uint32_t) family_row;    /* of the row at a place: which of its family's */
+    TEL_VEC(uint64_t) times;         /* differences, by key; before that, scratch of the order */
+    TEL_VEC(uint64_t) codes, stream_codes; /* family by family */
+    TEL_VEC(uint32_t) listed;        /* rows (by key) whose key does not follow from the last one */
     TEL_VEC(uint64_t) numbers;
     TEL_VEC(struct tel_span) values;
     TEL_VEC(struct segment_section) sections;
 };
+
+/* Fills b->order; the least and the greatest time. */
+void builder_order(struct segment_builder *b, int64_t *ret_min, int64_t *ret_max);
 
 #endif

@@ -13,86 +13,8 @@
 
 #include "shard/segment/builder.h"
 
-#define RADIX_MIN     4096u
 #define WORDS_PER_ROW 24u /* words that the filter takes, on average */
-
-static const struct built_row *row_at(const struct segment_builder *b, uint32_t place)
-{
-    return &b->rows.items[b->order.items[place]];
-}
-
-static void radix_pass(struct segment_builder *b, uint32_t *from, uint32_t *to, int64_t min,
-                       unsigned shift)
-{
-    uint32_t *counts = tel_calloc(65536 + 1, sizeof(*counts));
-    size_t n = b->rows.len;
-    for (size_t i = 0; i < n; i++)
-        counts[((uint64_t)b->rows.items[i].key.time_ns - (uint64_t)min) >> shift & 0xffff]++;
-    uint32_t sum = 0;
-    for (size_t i = 0; i < 65536; i++) {
-        uint32_t c = counts[i];
-        counts[i] = sum;
-        sum += c;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint64_t t = (uint64_t)b->rows.items[from[i]].key.time_ns - (uint64_t)min;
-        to[counts[t >> shift & 0xffff]++] = from[i];
-    }
-    free(counts);
-}
-
-static int row_cmp(const void *x, const void *y, void *ctx)
-{
-    const struct segment_builder *b = ctx;
-    return tel_row_key_cmp(&b->rows.items[*(const uint32_t *)x].key,
-                           &b->rows.items[*(const uint32_t *)y].key);
-}
-
-/* Rows by key, in b->order. The log's order is nearly that of time: mostly runs. */
-static void order_rows(struct segment_builder *b, int64_t *ret_min, int64_t *ret_max)
-{
-    size_t n = b->rows.len;
-    tel_vec_reserve(&b->order, n);
-    tel_vec_reserve(&b->place, n);
-    uint32_t *order = b->order.items, *other = b->place.items;
-    int64_t min = INT64_MAX, max = INT64_MIN;
-    bool sorted = true;
-    for (size_t i = 0; i < n; i++) {
-        int64_t t = b->rows.items[i].key.time_ns;
-        order[i] = (uint32_t)i;
-        min = t < min ? t : min;
-        max = t > max ? t : max;
-        sorted &= i == 0 || tel_row_key_cmp(&b->rows.items[i - 1].key, &b->rows.items[i].key) < 0;
-    }
-    *ret_min = min;
-    *ret_max = max;
-    if (sorted)
-        return;
-    if (n < RADIX_MIN) {
-        qsort_r(order, n, sizeof(*order), row_cmp, b);
-        return;
-    }
-    for (unsigned shift = 0; shift < 64 && ((uint64_t)max - (uint64_t)min) >> shift; shift += 16) {
-        radix_pass(b, order, other, min, shift);
-        memcpy(order, other, n * sizeof(*order));
-    }
-    for (size_t i = 1; i < n; i++) { /* equal times: by the rest of the key */
-        uint32_t row = order[i];
-        size_t k = i;
-        for (; k > 0 && tel_row_key_cmp(&b->rows.items[order[k - 1]].key,
-                                        &b->rows.items[row].key) > 0;
-             k--)
-            order[k] = order[k - 1];
-        order[k] = row;
-    }
-}
-
-static struct built_template *template_of(struct segment_builder *b, const struct built_row *row)
-{
-    if (row->template_number != NO_TEMPLATE)
-        return &b->templates.items[row->template_number];
-    return &b->families.items[b->streams.items[row->stream].family].rest;
-}
+#define PREFETCH      16u /* rows */
 
 /* The body of a row that loses its template is put together again. */
 static void restore_body(struct segment_builder *b, struct built_row *row)
@@ -159,6 +81,7 @@ static void place_templates(struct segment_builder *b)
     uint32_t place = 0;
     for (size_t f = 0; f < b->families.len; f++) {
         struct built_family *family = &b->families.items[f];
+        family->first_row = family->next_row = place;
         for (uint32_t k = 0; k <= family->kept; k++) {
             struct built_template *template =
                 k < family->kept ? &b->templates.items[b->kept.items[family->first_kept + k]]
@@ -170,21 +93,58 @@ static void place_templates(struct segment_builder *b)
     }
 }
 
-static void place_rows(struct segment_builder *b)
+/* Does the reader not know the row's key from the one before in its stream? */
+static bool is_listed(const struct segment_builder *b, const struct built_row *row,
+                      const struct built_stream *s)
+{
+    if (s->last_row == 0)
+        return true;
+    const struct tel_row_key *last = &b->rows.items[s->last_row - 1].key;
+    return last->partition != row->key.partition || last->offset != row->key.offset ||
+           row->key.index != last->index + 1;
+}
+
+/* The one walk over the rows by key, which are far from each other: all that is put of them later is
+ * gathered here. */
+static void walk_rows(struct segment_builder *b)
 {
     size_t n = b->rows.len;
+    const struct built_row *rows = b->rows.items;
+    const uint32_t *order = b->order.items;
+    tel_vec_reserve(&b->numbers, n);
+    tel_vec_reserve(&b->times, n);
+    tel_vec_reserve(&b->codes, n);
+    tel_vec_reserve(&b->stream_codes, n);
     tel_vec_reserve(&b->place, n);
-    tel_vec_reserve(&b->by_template, n);
+    tel_vec_reserve(&b->placed, n);
     tel_vec_reserve(&b->family_row, n);
-    uint32_t *family_rows = tel_calloc(b->families.len, sizeof(*family_rows));
+    tel_vec_reserve(&b->listed, n);
+    tel_vec_clear(&b->listed);
+    for (size_t s = 0; s < b->streams.len; s++)
+        b->streams.items[s].last_row = 0;
+    int64_t last = rows[order[0]].key.time_ns;
     for (uint32_t p = 0; p < n; p++) {
-        const struct built_row *row = row_at(b, p);
-        struct built_template *t = template_of(b, row);
-        b->place.items[p] = t->next;
-        b->by_template.items[t->next++] = p;
-        b->family_row.items[p] = family_rows[t->family]++;
+        if (p + PREFETCH < n)
+            __builtin_prefetch(&rows[order[p + PREFETCH]]);
+        const struct built_row *row = &rows[order[p]];
+        struct built_stream *s = &b->streams.items[row->stream];
+        struct built_family *f = &b->families.items[s->family];
+        bool rest = row->template_number == NO_TEMPLATE;
+        struct built_template *t = rest ? &f->rest : &b->templates.items[row->template_number];
+        uint32_t place = t->next++, at = f->next_row++;
+        b->place.items[p] = place;
+        b->family_row.items[place] = at - f->first_row;
+        b->placed.items[place] =
+            (struct built_place){rest ? order[p] : row->first_hole, row->severity};
+        b->numbers.items[p] = s->family;
+        b->codes.items[at] = t->code;
+        b->stream_codes.items[at] = s->code;
+        b->times.items[p] = (uint64_t)row->key.time_ns - (uint64_t)last;
+        last = row->key.time_ns;
+        if (is_listed(b, row, s))
+            b->listed.items[b->listed.len++] = p;
+        s->last_row = order[p] + 1;
     }
-    free(family_rows);
 }
 
 static void put_ints(struct segment_builder *b, const uint64_t *v, size_t n)
@@ -195,80 +155,66 @@ static void put_ints(struct segment_builder *b, const uint64_t *v, size_t n)
 /* Families in the order of rows; of each family its rows' templates, then their streams. */
 static void put_codes(struct segment_builder *b)
 {
-    size_t n = b->rows.len;
-    tel_vec_reserve(&b->numbers, n);
-    uint64_t *families = b->numbers.items;
-    uint64_t *codes = tel_malloc(2 * n * sizeof(*codes)), *streams = codes + n;
-    size_t *starts = tel_calloc(b->families.len + 1, sizeof(*starts));
-    for (size_t f = 0; f < b->families.len; f++)
-        starts[f + 1] = starts[f] + b->families.items[f].rows;
-    for (uint32_t p = 0; p < n; p++) {
-        const struct built_row *row = row_at(b, p);
-        const struct built_stream *s = &b->streams.items[row->stream];
-        size_t at = starts[s->family] + b->family_row.items[p];
-        families[p] = s->family;
-        codes[at] = template_of(b, row)->code;
-        streams[at] = s->code;
-    }
-    put_ints(b, families, n);
+    put_ints(b, b->numbers.items, b->rows.len);
     for (size_t f = 0; f < b->families.len; f++) {
-        put_ints(b, codes + starts[f], b->families.items[f].rows);
-        put_ints(b, streams + starts[f], b->families.items[f].rows);
+        const struct built_family *family = &b->families.items[f];
+        put_ints(b, b->codes.items + family->first_row, family->rows);
+        put_ints(b, b->stream_codes.items + family->first_row, family->rows);
     }
-    free(codes);
-    free(starts);
 }
 
 /* Times as differences; offsets only where a message begins: within one, the index counts up. */
-static void put_keys(struct segment_builder *b)
+static void put_keys(struct segment_builder *b, int64_t first_ns)
 {
-    size_t n = b->rows.len, listed = 0;
+    size_t n = b->rows.len, listed = b->listed.len;
     uint64_t *v = b->numbers.items;
-    put_varint(&b->nodes, tel_zigzag(row_at(b, 0)->key.time_ns));
-    for (uint32_t p = 0; p < n; p++)
-        v[p] = p ? (uint64_t)row_at(b, p)->key.time_ns - (uint64_t)row_at(b, p - 1)->key.time_ns
-                 : 0;
-    put_ints(b, v, n);
-    for (size_t s = 0; s < b->streams.len; s++)
-        b->streams.items[s].last_row = 0;
-    tel_vec_reserve(&b->column_rows, n);
-    for (uint32_t p = 0; p < n; p++) {
-        const struct built_row *row = row_at(b, p);
-        struct built_stream *s = &b->streams.items[row->stream];
-        const struct tel_row_key *last = s->last_row ? &row_at(b, s->last_row - 1)->key : NULL;
-        s->last_row = p + 1;
-        if (!last || last->partition != row->key.partition || last->offset != row->key.offset ||
-            row->key.index != last->index + 1)
-            b->column_rows.items[listed++] = p;
-    }
-    const uint32_t *rows = b->column_rows.items;
+    const uint32_t *at = b->listed.items, *order = b->order.items;
+    const struct built_row *rows = b->rows.items;
+    put_varint(&b->nodes, tel_zigzag(first_ns));
+    put_ints(b, b->times.items, n);
     put_varint(&b->nodes, listed);
     for (size_t i = 0; i < listed; i++)
-        v[i] = rows[i] - (i ? rows[i - 1] : 0);
+        v[i] = at[i] - (i ? at[i - 1] : 0);
     put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
-        v[i] = row_at(b, rows[i])->key.partition;
+        v[i] = rows[order[at[i]]].key.partition;
     put_ints(b, v, listed);
     uint64_t last = 0;
     for (size_t i = 0; i < listed; i++) {
-        uint64_t offset = (uint64_t)row_at(b, rows[i])->key.offset;
+        uint64_t offset = (uint64_t)rows[order[at[i]]].key.offset;
         v[i] = tel_zigzag((int64_t)(offset - last));
         last = offset;
     }
     put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
-        v[i] = row_at(b, rows[i])->key.index;
+        v[i] = rows[order[at[i]]].key.index;
     put_ints(b, v, listed);
     for (uint32_t t = 0; t < n; t++)
-        v[t] = row_at(b, b->by_template.items[t])->severity;
+        v[t] = b->placed.items[t].severity;
     put_ints(b, v, n);
 }
 
 static void gather_bodies(struct segment_builder *b, const struct built_template *t)
 {
     for (size_t i = 0; i < t->rows; i++) {
-        const struct built_row *row = row_at(b, b->by_template.items[t->first + i]);
+        const struct built_row *row = &b->rows.items[b->placed.items[t->first + i].from];
         b->values.items[i] = tel_span_make(b->text.ptr + row->body, row->body_len);
+    }
+}
+
+/* The values of a hole. They lie far from each other, and whoever looks at the first finds the last
+ * on its way. */
+static void gather_hole(struct segment_builder *b, const struct built_template *t, uint32_t number)
+{
+    const struct hole *column = b->holes.items + number;
+    const struct built_place *placed = b->placed.items + t->first;
+    size_t n = t->rows, ahead = n > PREFETCH ? n - PREFETCH : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i < ahead)
+            __builtin_prefetch(&column[placed[i + PREFETCH].from]);
+        struct hole hole = column[placed[i].from];
+        b->values.items[i] = tel_span_make(b->text.ptr + hole.start, hole.len);
+        __builtin_prefetch(b->text.ptr + hole.start);
     }
 }
 
@@ -286,16 +232,9 @@ static void put_template(struct segment_builder *b, const struct built_template 
     size_t n = t->rows;
     uint32_t holes = rest ? 1 : t->hole_count;
     tel_vec_reserve(&b->values, n);
-    tel_vec_reserve(&b->column_rows, n);
     size_t before = b->nodes.len;
     tel_buf_clear(&b->head);
-    tel_vec_reserve(&b->first_holes, n);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t place = b->by_template.items[t->first + i];
-        b->column_rows.items[i] = b->family_row.items[place];
-        b->first_holes.items[i] = row_at(b, place)->first_hole;
-    }
-    b->columns.rows = b->column_rows.items;
+    b->columns.rows = b->family_row.items + t->first;
     b->columns.id_slots = 0;
     b->columns.ids = rest ? NULL : &b->ids;
     for (uint32_t h = 0; h < holes; h++, put_hole(b, &before)) {
@@ -303,14 +242,10 @@ static void put_template(struct segment_builder *b, const struct built_template 
         if (rest) {
             gather_bodies(b, t);
             column_put_frames(&b->columns, &b->nodes, b->values.items, n);
-            continue;
+        } else {
+            gather_hole(b, t, h);
+            column_put(&b->columns, &b->nodes, b->values.items, n);
         }
-        const struct hole *column = b->holes.items + h;
-        for (size_t i = 0; i < n; i++) {
-            struct hole hole = column[b->first_holes.items[i]];
-            b->values.items[i] = tel_span_make(b->text.ptr + hole.start, hole.len);
-        }
-        column_put(&b->columns, &b->nodes, b->values.items, n);
     }
     put_varint(&b->directory, n);
     put_varint(&b->directory, b->columns.id_slots);
@@ -403,14 +338,14 @@ static void put_attributes(struct segment_builder *b)
     free(names);
 }
 
-static void put_directory(struct segment_builder *b)
+static void put_directory(struct segment_builder *b, int64_t first_ns)
 {
     put_varint(&b->directory, b->streams.len);
     tel_buf_add_span(&b->directory, tel_buf_span(&b->stream_labels));
     for (size_t s = 0; s < b->streams.len; s++)
         put_varint(&b->directory, b->streams.items[s].family);
     put_codes(b);
-    put_keys(b);
+    put_keys(b, first_ns);
     put_varint(&b->directory, b->nodes.len);
     put_varint(&b->directory, b->families.len);
     for (uint32_t f = 0; f < b->families.len; f++)
@@ -462,11 +397,11 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
     tel_buf_clear(&b->directory);
     tel_buf_clear(&b->head);
     tel_vec_clear(&b->sections);
-    order_rows(b, &min, &max);
+    builder_order(b, &min, &max);
     settle_templates(b);
     place_templates(b);
-    place_rows(b);
-    put_directory(b);
+    walk_rows(b);
+    put_directory(b, min);
     put_head(b, min, max);
     for (size_t i = 0; i < b->out.sections.len; i++) {
         const struct stream_section *s = &b->out.sections.items[i];

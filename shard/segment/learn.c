@@ -26,7 +26,7 @@ struct wild {
 };
 
 struct known {
-    uint64_t hash; /* 0: free */
+    uint64_t hash;
     const char *skeleton;
     uint32_t skeleton_len, family;
     uint32_t template_number;
@@ -58,8 +58,8 @@ struct word_run {
 };
 
 struct segment_learnt {
-    struct known *known;
-    size_t known_count;
+    uint32_t *known_slots; /* by hash: known + 1; what is looked up often lies together in `known` */
+    TEL_VEC(struct known) known;
     struct tel_arena arena; /* skeletons, wild lists, templates' text */
     struct tel_map template_numbers;
     TEL_VEC(struct learnt_template) templates;
@@ -85,7 +85,7 @@ struct segment_learnt {
 struct segment_learnt *segment_learnt_new(void)
 {
     struct segment_learnt *l = TEL_NEW(struct segment_learnt);
-    l->known = tel_calloc(KNOWN_SLOTS, sizeof(*l->known));
+    l->known_slots = tel_calloc(KNOWN_SLOTS, sizeof(*l->known_slots));
     tel_arena_init(&l->arena, 0);
     tel_arena_init(&l->cluster_arena, 0);
     tel_map_init(&l->template_numbers);
@@ -98,7 +98,8 @@ void segment_learnt_free(struct segment_learnt *l)
 {
     if (!l)
         return;
-    free(l->known);
+    free(l->known_slots);
+    tel_vec_free(&l->known);
     tel_arena_free(&l->arena);
     tel_arena_free(&l->cluster_arena);
     tel_map_free(&l->template_numbers);
@@ -161,8 +162,8 @@ uint64_t learnt_generation(const struct segment_learnt *l)
 
 static void forget_templates(struct segment_learnt *l)
 {
-    memset(l->known, 0, KNOWN_SLOTS * sizeof(*l->known));
-    l->known_count = 0;
+    memset(l->known_slots, 0, KNOWN_SLOTS * sizeof(*l->known_slots));
+    tel_vec_clear(&l->known);
     tel_map_clear(&l->template_numbers);
     tel_vec_clear(&l->templates);
     tel_arena_reset(&l->arena);
@@ -378,8 +379,8 @@ static void remember(struct segment_learnt *l, const struct splitter *sp, size_t
     k.wilds = wilds;
     k.skeleton = copy.ptr;
     k.skeleton_len = (uint32_t)copy.len;
-    l->known[slot] = k;
-    l->known_count++;
+    tel_vec_push(&l->known, k);
+    l->known_slots[slot] = (uint32_t)l->known.len;
 }
 
 static uint32_t match_unknown(struct segment_learnt *l, uint32_t family, struct splitter *sp,
@@ -400,7 +401,7 @@ static uint32_t match_unknown(struct segment_learnt *l, uint32_t family, struct 
         return LEARNT_NONE;
     /* words that vary make skeletons without end: the later ones are worked out each time, until
      * what is known seems to have aged */
-    if (l->known_count < KNOWN_SLOTS / 2)
+    if (l->known.len < KNOWN_SLOTS / 2)
         remember(l, sp, slot, k);
     else
         l->worked_out++;
@@ -425,15 +426,14 @@ uint32_t learnt_match(struct segment_learnt *l, uint32_t family, struct splitter
     (void)line;
     struct tel_span skeleton = tel_span_make(sp->skeleton, sp->skeleton_len);
     uint64_t hash = tel_hash64(skeleton, family);
-    hash += hash == 0;
     struct family *f = &l->families.items[family];
     if (++f->rows >= UINT64_C(1) << 24) {
         f->rows /= 2;
         f->failures /= 2;
     }
     size_t slot = hash % KNOWN_SLOTS;
-    for (; l->known[slot].hash; slot = (slot + 1) % KNOWN_SLOTS) {
-        struct known *k = &l->known[slot];
+    for (; l->known_slots[slot]; slot = (slot + 1) % KNOWN_SLOTS) {
+        struct known *k = &l->known.items[l->known_slots[slot] - 1];
         if (k->hash != hash || k->family != family || k->skeleton_len != skeleton.len ||
             memcmp(k->skeleton, skeleton.ptr, skeleton.len) != 0)
             continue;

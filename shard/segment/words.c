@@ -3,6 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "common/base/hash.h"
 #include "common/logsql/words.h"
@@ -110,23 +113,87 @@ static void add_unicode(struct words_writer *w, struct tel_span text)
         words_add(w, word);
 }
 
+/* Which of 16 bytes are of words, which are digits, which are not ASCII: a bit each. */
+struct word_bits {
+    uint32_t word, digit, high;
+};
+
+#ifdef __SSE2__
+
+static inline struct word_bits bits16(const char *p)
+{
+    __m128i c = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* c - 'a' < 26 without sign, as a comparison with sign */
+    __m128i letter = _mm_add_epi8(_mm_or_si128(c, _mm_set1_epi8(32)), _mm_set1_epi8(256 - 'a' - 128));
+    __m128i digit = _mm_add_epi8(c, _mm_set1_epi8(256 - '0' - 128));
+    letter = _mm_cmplt_epi8(letter, _mm_set1_epi8(26 - 128));
+    digit = _mm_cmplt_epi8(digit, _mm_set1_epi8(10 - 128));
+    __m128i other = _mm_cmpeq_epi8(c, _mm_set1_epi8('_'));
+    struct word_bits bits = {.digit = (uint32_t)_mm_movemask_epi8(digit),
+                             .high = (uint32_t)_mm_movemask_epi8(c)};
+    bits.word = (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, other), digit));
+    return bits;
+}
+
+#else
+
+static inline struct word_bits bits16(const char *p)
+{
+    struct word_bits bits = {0};
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned char c = (unsigned char)p[i];
+        bits.word |= (uint32_t)(split_is_word[c] && c < 0x80) << i;
+        bits.digit |= (uint32_t)(c >= '0' && c <= '9') << i;
+        bits.high |= (uint32_t)(c >> 7) << i;
+    }
+    return bits;
+}
+
+#endif
+
+static inline void add_counted(struct words_writer *w, const char *start, size_t len, bool digit)
+{
+    if (counts(len, digit))
+        add_hash(w, hash16(start, len));
+}
+
 void words_add_text(struct words_writer *w, struct tel_span text)
 {
-    const char *s = text.ptr, *end = s + text.len;
-    while (s < end) {
-        const char *start = s;
-        while (s < end && split_is_word[(unsigned char)*s]) {
-            if (*s & 0x80) { /* whether this is a letter takes a longer look */
-                add_unicode(w, tel_span_make(start, (size_t)(end - start)));
-                return;
-            }
-            s++;
+    const char *start = NULL; /* of a word that went over the end of the last 16 bytes */
+    bool digit = false;       /* has it one? */
+    for (size_t at = 0; at < text.len; at += 16) {
+        const char *p = text.ptr + at;
+        struct word_bits bits = bits16(p);
+        uint32_t valid = text.len - at < 16 ? (1u << (text.len - at)) - 1 : 0xffffu;
+        if (bits.high & valid) { /* whether these are letters takes a longer look */
+            const char *from = start ? start : p;
+            add_unicode(w, tel_span_make(from, (size_t)(text.ptr + text.len - from)));
+            return;
         }
-        if (s > start)
-            words_add(w, tel_span_make(start, (size_t)(s - start)));
-        while (s < end && !split_is_word[(unsigned char)*s])
-            s++;
+        uint32_t words = bits.word & valid;
+        if (start) {
+            unsigned n = (unsigned)__builtin_ctz(~words);
+            digit |= (bits.digit & ((1u << n) - 1)) != 0;
+            if (n == 16)
+                continue;
+            add_counted(w, start, (size_t)(p + n - start), digit);
+            start = NULL;
+            words &= ~((1u << n) - 1);
+        }
+        while (words) {
+            unsigned first = (unsigned)__builtin_ctz(words);
+            unsigned n = (unsigned)__builtin_ctz(~(words >> first));
+            digit = (bits.digit >> first & ((1u << n) - 1)) != 0;
+            if (first + n == 16) {
+                start = p + first;
+                break;
+            }
+            add_counted(w, p + first, n, digit);
+            words &= words + (1u << first);
+        }
     }
+    if (start)
+        add_counted(w, start, (size_t)(text.ptr + text.len - start), digit);
 }
 
 static void block_mask(uint64_t hash, uint32_t ret[8])

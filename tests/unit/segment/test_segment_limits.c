@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -195,11 +196,53 @@ static void test_no_rows(void **state)
     end(&w);
 }
 
+/* Rows come in the order of their keys, whatever the spread of their times: all at once, a few
+ * nanoseconds, a day, all of 64 bits. */
+static void test_order(void **state)
+{
+    (void)state;
+    enum { ROWS = 5000 };
+    static const uint64_t spreads[] = {1, 2, 100, 86400000000000, UINT64_C(1) << 60, UINT64_MAX};
+    uint64_t seed = tel_rand_seed();
+    struct tel_rand r;
+    tel_rand_init(&r, seed);
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (size_t k = 0; k < TEL_ARRAY_LEN(spreads); k++) {
+        struct world w;
+        struct tel_field label = {TEL_SPAN("app"), TEL_SPAN("a")};
+        begin(&w);
+        uint32_t stream = segment_builder_stream(w.builder, &label, 1);
+        for (uint32_t i = 0; i < ROWS; i++) {
+            int64_t time_ns = INT64_MIN + (int64_t)tel_rand_below(&r, spreads[k]);
+            struct tel_row_key key = {time_ns, 7, i % 10, (ROWS - i) / 10};
+            if (spreads[k] == UINT64_MAX)
+                key.time_ns = i % 2 ? INT64_MIN + (i % 9) : INT64_MAX - 1 - (i % 11);
+            struct tel_event e = {.timestamp_ns = key.time_ns,
+                                  .severity = i % 25,
+                                  .body = tel_arena_printf(&w.arena, "%d of %d at %lld", (int)i,
+                                                           (int)key.offset,
+                                                           (long long)key.time_ns)};
+            segment_builder_add(w.builder, &key, stream, &e);
+        }
+        turn(&w);
+        const struct tel_span *bodies = column(&w, TEL_SPAN("_msg"));
+        for (size_t i = 0; i < ROWS; i++) {
+            const struct tel_row_key *key = &w.rows->keys[i];
+            assert_true(i == 0 || tel_row_key_cmp(key - 1, key) < 0);
+            char end_of_body[64];
+            snprintf(end_of_body, sizeof(end_of_body), " of %d at %lld", (int)key->offset,
+                     (long long)key->time_ns);
+            assert_true(tel_span_ends(bodies[i], tel_span_cstr(end_of_body)));
+        }
+        end(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams), cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_long_lines), cmocka_unit_test(test_one_row),
-        cmocka_unit_test(test_no_rows)};
+        cmocka_unit_test(test_no_rows),   cmocka_unit_test(test_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/rand.h"
+#include "common/logsql/words.h"
 #include "shard/segment/column.h"
 #include "shard/segment/learn.h"
 #include "shard/segment/marks.h"
@@ -375,10 +376,54 @@ static void test_words(void **state)
     tel_buf_free(&section);
 }
 
+/* The words of any text are those that LogsQL sees in it, wherever they lie in its 16 bytes. */
+static void test_words_of_texts(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {"a", "z", "Z", "@", "[", "`", "{", "/", ":", "0", "9",
+                                         "_", " ", "  ", "word", "Abc_9", "\xc3\xa4", "\xff", "-",
+                                         "0123456789abcdef", ".", "seventeen_letters"};
+    uint64_t seed = tel_rand_seed();
+    struct tel_rand r;
+    struct words_writer w;
+    struct words_filter f;
+    struct tel_buf section = {0};
+    char text[300];
+    tel_rand_init(&r, seed);
+    words_writer_init(&w);
+    for (unsigned round = 0; round < 2000; round++) {
+        memset(text, 'x', sizeof(text)); /* what lies behind the text does not count */
+        size_t len = 0;
+        for (uint64_t n = tel_rand_below(&r, 15); n > 0; n--) {
+            const char *piece = pieces[tel_rand_below(&r, TEL_ARRAY_LEN(pieces))];
+            memcpy(text + len, piece, strlen(piece));
+            len += strlen(piece);
+        }
+        words_writer_reset(&w, 1000000);
+        words_add_text(&w, tel_span_make(text, len));
+        tel_buf_clear(&section);
+        words_put(&w, &section);
+        assert_true(words_filter_open(tel_buf_span(&section), &f));
+        struct tel_span word;
+        size_t expected = 0;
+        for (size_t pos = 0; tel_words_next(tel_span_make(text, len), &pos, &word);) {
+            expected += words_counts(word);
+            if (!words_filter_may(&f, word))
+                fail_msg("seed %llu round %u: %.*s", (unsigned long long)seed, round,
+                         TEL_SPAN_ARG(word));
+        }
+        if (w.hashes.len > expected)
+            fail_msg("seed %llu round %u: too many words", (unsigned long long)seed, round);
+    }
+    words_writer_done(&w);
+    tel_buf_free(&section);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split),   cmocka_unit_test(test_learn), cmocka_unit_test(test_ints),
-        cmocka_unit_test(test_columns), cmocka_unit_test(test_ids),   cmocka_unit_test(test_words)};
+        cmocka_unit_test(test_columns), cmocka_unit_test(test_ids),   cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words_of_texts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
