@@ -236,6 +236,10 @@ static bool time_of_message(struct reader *r)
         return false;
     }
     size_t len = tel_time_format(text, t);
+    if (s.ptr[10] != 'T') { /* a stamp always has its milliseconds */
+        int64_t ms = (t % TEL_NS_PER_S + TEL_NS_PER_S) % TEL_NS_PER_S / TEL_NS_PER_MS;
+        len = 19 + (size_t)snprintf(text + 19, sizeof text - 19, ".%03dZ", (int)ms);
+    }
     add(r, "timestamp", tel_arena_copy(r->arena, tel_span_make(text, len)));
     r->rest = tel_span_slice(s, n, s.len);
     return true;
