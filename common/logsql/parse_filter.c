@@ -191,6 +191,15 @@ static tel_code subquery_field(struct tel_parser *p, const struct tel_query *q, 
                           "'| uniq by (name)'");
 }
 
+/* Does a '[' stand between the two places, outside quotes? */
+static bool has_bracket(struct tel_lexer from, const struct tel_lexer *to)
+{
+    for (; tel_lexer_offset(&from) < tel_lexer_offset(to); tel_lexer_next(&from))
+        if (tel_lexer_is(&from, "["))
+            return true;
+    return false;
+}
+
 /* in(a, b), in(*), in(<subquery>) and the same for contains_all and contains_any. */
 static tel_code parse_in(struct tel_parser *p, struct tel_span field, size_t pos,
                          enum tel_filter_op op, struct tel_filter **ret)
@@ -212,14 +221,32 @@ static tel_code parse_in(struct tel_parser *p, struct tel_span field, size_t pos
     p->err = &values_err;
     tel_code rc = tel_parse_args(p, &values, &count);
     p->err = err;
-    if (rc == TEL_OK) {
+    struct tel_lexer behind = p->lex;
+    bool list = rc == TEL_OK;
+    if (list && !has_bracket(open, &behind)) {
         set_values(p, *ret, values, count);
         return TEL_OK;
     }
-    struct tel_lexer behind = p->lex;
     p->lex = open;
     struct tel_query *q;
     struct tel_span name;
+    if (list) { /* in(_time:[a, b) | fields x) begins as a list of two values does */
+        unsigned depth = p->depth;
+        p->err = &values_err;
+        rc = tel_parse_subquery(p, &q);
+        if (rc == TEL_OK)
+            rc = subquery_field(p, q, tel_lexer_offset(&open), &name);
+        p->err = err;
+        if (rc != TEL_OK) {
+            p->depth = depth;
+            p->lex = behind;
+            set_values(p, *ret, values, count);
+            return TEL_OK;
+        }
+        (*ret)->subquery = q;
+        (*ret)->subquery_field = name;
+        return TEL_OK;
+    }
     rc = tel_parse_subquery(p, &q);
     if (rc == TEL_OK && q->pipe_count == 0 && q->filter->op == TEL_FILTER_ALL) {
         (*ret)->op = TEL_FILTER_ALL;
@@ -229,9 +256,9 @@ static tel_code parse_in(struct tel_parser *p, struct tel_span field, size_t pos
         rc = subquery_field(p, q, tel_lexer_offset(&open), &name);
     if (rc != TEL_OK) {
         /* Whichever reading got further is the one that was meant. */
-        bool list =
+        bool meant =
             tel_lexer_offset(&p->lex) <= tel_lexer_offset(&behind) && !tel_lexer_is(&behind, "|");
-        if (list && err)
+        if (meant && err)
             *err = values_err;
         return rc;
     }

@@ -82,6 +82,17 @@ static struct tel_span renamed(struct tel_arena *arena, const struct copy_pair *
                             TEL_SPAN_ARG(tail));
 }
 
+/* Which fields a wildcard stands for is a matter of the row: one that a row lacks changes nothing in
+ * it, whatever its neighbours in the block have. */
+static void fill(struct tel_block_edit *edit, struct tel_span name, const struct tel_span *values)
+{
+    struct tel_span *to = tel_block_edit_values(edit, name);
+    for (size_t r = 0; r < edit->block.rows; r++)
+        if (values[r].len)
+            to[r] = values[r];
+    tel_block_edit_set(edit, name, to);
+}
+
 static void apply(struct tel_stage *stage, const struct copy_pair *pair,
                   struct tel_block_edit *edit, bool rename)
 {
@@ -99,8 +110,13 @@ static void apply(struct tel_stage *stage, const struct copy_pair *pair,
         tel_block_edit_drop(edit, found[i].name);
     if (n == 0 && !tel_field_is_wildcard(pair->from) && !tel_span_eq(pair->from, pair->to))
         tel_block_edit_drop(edit, pair->to); /* an absent field makes the other absent */
-    for (size_t i = 0; i < n; i++)
-        tel_block_edit_set(edit, renamed(arena, pair, found[i].name), found[i].values);
+    for (size_t i = 0; i < n; i++) {
+        struct tel_span name = renamed(arena, pair, found[i].name);
+        if (tel_field_is_wildcard(pair->from))
+            fill(edit, name, found[i].values);
+        else
+            tel_block_edit_set(edit, name, found[i].values);
+    }
 }
 
 static tel_code push(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)

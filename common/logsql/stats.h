@@ -9,6 +9,7 @@
 #ifndef TEL_LOGSQL_STATS_H
 #define TEL_LOGSQL_STATS_H
 
+#include "common/logsql/fields.h"
 #include "common/logsql/pipe.h"
 
 struct tel_parser;
@@ -43,6 +44,16 @@ struct tel_stats_batch {
     size_t column_count;
     const struct tel_span *source; /* values of func->source */
 };
+
+/* Does one of the function's names stand for many? Which columns a block has of those, and in which
+ * order, says nothing about its rows: an absent field of theirs and an empty one are the same. */
+static inline bool tel_stats_has_wildcard(const struct tel_stats_func *f)
+{
+    for (size_t i = 0; i < f->field_count; i++)
+        if (tel_field_is_wildcard(f->fields[i]))
+            return true;
+    return false;
+}
 
 /* The state of a row, or NULL. */
 static inline void *tel_stats_state(const struct tel_stats_batch *b, const struct tel_stats_func *f,

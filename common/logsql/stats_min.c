@@ -43,6 +43,7 @@ static void offer(const struct tel_stats_func *f, struct extreme *e, struct tel_
 static tel_code update(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                        struct tel_error *err)
 {
+    bool wildcard = tel_stats_has_wildcard(f);
     (void)err;
     for (size_t c = 0; c < b->column_count; c++) {
         const struct tel_span *v = b->columns[c];
@@ -51,7 +52,7 @@ static tel_code update(const struct tel_stats_func *f, const struct tel_stats_ba
             struct extreme *e = tel_stats_state(b, f, i);
             /* A value right behind itself in the same group changes nothing. */
             bool same = i > 0 && e == last && v[i].ptr == v[i - 1].ptr && v[i].len == v[i - 1].len;
-            if (e && !same)
+            if (e && !same && !(wildcard && v[i].len == 0))
                 offer(f, e, v[i]);
             last = e;
         }

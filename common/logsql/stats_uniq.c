@@ -17,21 +17,62 @@ static bool is_full(const struct tel_stats_func *f, size_t len)
     return f->limit && len >= f->limit;
 }
 
-/* The tuple of a row as one string; false if all its values are empty. */
-static bool tuple(const struct tel_stats_batch *b, size_t row, struct tel_buf *buf,
-                  struct tel_span *ret)
+/* Makes the tuples of a batch's rows: the values in the order of the fields, or, with wildcards
+ * among the fields, the values that are not empty behind their names, by name. */
+struct tuples {
+    const struct tel_stats_batch *batch;
+    const struct tel_column **by_name; /* NULL: no wildcards */
+    struct tel_column *columns;
+    struct tel_buf buf;
+};
+
+static int by_name(const void *a, const void *b)
 {
+    return tel_span_cmp((*(const struct tel_column *const *)a)->name,
+                        (*(const struct tel_column *const *)b)->name);
+}
+
+static void tuples_init(struct tuples *t, const struct tel_stats_func *f,
+                        const struct tel_stats_batch *b)
+{
+    *t = (struct tuples){.batch = b};
+    if (!tel_stats_has_wildcard(f))
+        return;
+    t->columns = tel_calloc(b->column_count + 1, sizeof *t->columns);
+    t->by_name = tel_calloc(b->column_count + 1, sizeof *t->by_name);
+    for (size_t c = 0; c < b->column_count; c++) {
+        t->columns[c] = (struct tel_column){b->names[c], b->columns[c]};
+        t->by_name[c] = &t->columns[c];
+    }
+    qsort(t->by_name, b->column_count, sizeof *t->by_name, by_name);
+}
+
+static void tuples_done(struct tuples *t)
+{
+    free(t->columns);
+    free(t->by_name);
+    tel_buf_free(&t->buf);
+}
+
+/* The tuple of a row as one string; false if all its values are empty. */
+static bool tuple(struct tuples *t, size_t row, struct tel_span *ret)
+{
+    const struct tel_stats_batch *b = t->batch;
     bool any = false;
-    if (b->column_count == 1) {
+    if (b->column_count == 1 && !t->by_name) {
         *ret = b->columns[0][row];
         return ret->len > 0;
     }
-    tel_buf_clear(buf);
+    tel_buf_clear(&t->buf);
     for (size_t c = 0; c < b->column_count; c++) {
-        any = any || b->columns[c][row].len;
-        tel_strlist_add(buf, b->columns[c][row]);
+        struct tel_span value = t->by_name ? t->by_name[c]->values[row] : b->columns[c][row];
+        any = any || value.len;
+        if (t->by_name && value.len)
+            tel_strlist_add(&t->buf, t->by_name[c]->name);
+        if (!t->by_name || value.len)
+            tel_strlist_add(&t->buf, value);
     }
-    *ret = tel_buf_span(buf);
+    *ret = tel_buf_span(&t->buf);
     return any;
 }
 
@@ -41,15 +82,16 @@ static bool tuple(const struct tel_stats_batch *b, size_t row, struct tel_buf *b
 static tel_code update_tuples(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                               struct tel_error *err)
 {
-    struct tel_buf buf = {0};
+    struct tuples t;
     (void)err;
+    tuples_init(&t, f, b);
     for (size_t i = 0; i < b->rows; i++) {
         struct tel_strset *set = tel_stats_state(b, f, i);
         struct tel_span key;
-        if (set && !is_full(f, set->len) && tuple(b, i, &buf, &key))
+        if (set && !is_full(f, set->len) && tuple(&t, i, &key))
             tel_strset_add(set, key);
     }
-    tel_buf_free(&buf);
+    tuples_done(&t);
     return TEL_OK;
 }
 
@@ -177,15 +219,16 @@ static void add_hash(struct hashes *h, uint64_t hash)
 static tel_code update_hashes(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                               struct tel_error *err)
 {
-    struct tel_buf buf = {0};
+    struct tuples t;
     (void)err;
+    tuples_init(&t, f, b);
     for (size_t i = 0; i < b->rows; i++) {
         struct hashes *h = tel_stats_state(b, f, i);
         struct tel_span key;
-        if (h && !is_full(f, h->len) && tuple(b, i, &buf, &key))
+        if (h && !is_full(f, h->len) && tuple(&t, i, &key))
             add_hash(h, tel_hash64(key, 2));
     }
-    tel_buf_free(&buf);
+    tuples_done(&t);
     return TEL_OK;
 }
 

@@ -22,12 +22,15 @@ struct kept {
 static tel_code update(const struct tel_stats_func *f, const struct tel_stats_batch *b,
                        struct tel_error *err)
 {
+    bool wildcard = tel_stats_has_wildcard(f);
     (void)err;
     for (size_t i = 0; i < b->rows; i++) {
         struct kept *k = tel_stats_state(b, f, i);
         for (size_t c = 0; k && c < b->column_count; c++) {
             if (f->limit && k->len >= f->limit)
                 break;
+            if (wildcard && b->columns[c][i].len == 0)
+                continue;
             tel_strlist_add(&k->list, b->columns[c][i]);
             k->len++;
         }

@@ -83,6 +83,30 @@ static void answer(struct engine *e, struct tel_span query, bool ordered)
     engine_answer_done(&a);
 }
 
+static void answer_any(struct engine *e, struct tel_span query)
+{
+    struct engine_answer a, b;
+    struct tel_error err = {0};
+    struct tel_buf out = {0}, printed = {0};
+    tel_code rc = canonical(e, query, &printed, &err);
+    tel_code first = engine_run(e, query, 7, 0, &a, &err);
+    if (rc == TEL_OK && first == TEL_OK)
+        rc = engine_run(e, tel_buf_span(&printed), 7, 2, &b, &err);
+    if (rc == TEL_OK && first == TEL_OK)
+        engine_answer_done(&b);
+    if (rc == TEL_OK && first == TEL_OK) {
+        TEL_BUF_ADD_LIT(&out, "{\"rows\":[]}");
+    } else {
+        TEL_BUF_ADD_LIT(&out, "{\"error\":");
+        tel_buf_add_json(&out, tel_span_cstr(err.text));
+        TEL_BUF_ADD_LIT(&out, "}");
+    }
+    puts(tel_buf_cstr(&out));
+    tel_buf_free(&out);
+    tel_buf_free(&printed);
+    engine_answer_done(&a);
+}
+
 int main(int argc, char **argv)
 {
     struct engine e;
@@ -97,10 +121,14 @@ int main(int argc, char **argv)
         engine_add(&e, tel_span_cstr(line));
     }
     fclose(f);
-    /* "> query": the order of rows counts; "= query": it does not. */
+    /* "> query": the order of rows counts; "= query": it does not; "~ query": it may have others each
+     * time (rand(), a limit without an order), so that it is only printed, parsed again and run. */
     while (getline(&line, &cap, stdin) > 2) {
         line[strcspn(line, "\n")] = 0;
-        answer(&e, tel_span_cstr(line + 2), line[0] == '>');
+        if (line[0] == '~')
+            answer_any(&e, tel_span_cstr(line + 2));
+        else
+            answer(&e, tel_span_cstr(line + 2), line[0] == '>');
     }
     free(line);
     engine_done(&e);

@@ -91,6 +91,11 @@ def plain(f):
     return format(Decimal(repr(f)), "f")
 
 
+def embed(s):
+    """JSON inside a value"""
+    return json.dumps(s, ensure_ascii=False).replace("'", "\\u0027").replace("<", "\\u003c")
+
+
 def natural_cmp(a, b):
     pa, pb = re.findall(rb"[0-9]+|[^0-9]", a.encode()), re.findall(rb"[0-9]+|[^0-9]", b.encode())
     for x, y in zip(pa, pb):
@@ -320,7 +325,7 @@ class Generator:
                 row["lo"], row["hi"] = (extreme[0], extreme[-1]) if extreme else ("", "")
                 unique = sorted(set(values) - {""}, key=functools.cmp_to_key(natural_cmp))
                 row["u"] = str(len(unique))
-                row["v"] = json.dumps(unique, ensure_ascii=False, separators=(",", ":"))
+                row["v"] = "[" + ",".join(map(embed, unique)) + "]"
                 row["l"] = str(sum(len(v.encode()) for v in values))
                 out.append(row)
             return out
@@ -344,7 +349,7 @@ class Generator:
 
     def row_pipe(self):
         r = self.r
-        kind, field = r.randint(0, 7), r.choice(FIELDS)
+        kind, field = r.randint(0, 15), r.choice(FIELDS)
 
         def each(fn):
             return lambda rows: [fn(dict(row)) for row in rows]
@@ -357,7 +362,7 @@ class Generator:
             return "len(" + field + ") as x", each(lambda x: {**x, "x": str(len(x.get(field, "").encode()))})
         if kind == 3:
             return ('format "<%s>|<q:user>" as x' % field, each(
-                lambda x: {**x, "x": x.get(field, "") + "|" + json.dumps(x.get("user", ""), ensure_ascii=False)}))
+                lambda x: {**x, "x": x.get(field, "") + "|" + embed(x.get("user", ""))}))
         if kind == 4:
             old, new = r.choice(["o", "er", " ", "тест"]), r.choice(["", "XX"])
             return ('replace ("%s", "%s") at %s' % (old, new, field),
@@ -373,8 +378,83 @@ class Generator:
                 at = s.find("o")
                 return {**x, "x": s[at + 1:] if at >= 0 else ""}
             return 'extract "o<plain:x>" from ' + field, each(cut)
+        if kind == 7:
+            other = r.choice(FIELDS)
+            return ("delete %s, %s" % (field, other),
+                    each(lambda x: {k: v for k, v in x.items() if k not in (field, other)}))
+        if kind == 8:
+            def unpack(x):
+                return {**x, "j": '{"x":%s,"y":{"z":%s}}' % (embed(x.get(field, "")), embed(x.get("n", ""))),
+                        "x": x.get(field, ""), "y.z": x.get("n", "")}
+            return ("format '{\"x\":<q:%s>,\"y\":{\"z\":<q:n>}}' as j | unpack_json from j fields (x, y*)" % field,
+                    each(unpack))
+        if kind == 9:
+            def split(x):
+                text = "".join(c if is_word(c) else " " for c in x.get(field, ""))
+                return {**x, "x": "[" + ",".join(map(embed, text.split())) + "]"}
+            return "unpack_words from " + field + " as x", each(split)
+        if kind == 10:
+            return ('replace_regexp ("[0-9]+", "<$0>") at ' + field,
+                    each(lambda x: {**x, field: re.sub("[0-9]+", r"<\g<0>>", x.get(field, ""))}))
+        if kind == 11:
+            def search(x):
+                m = re.search("([a-z]+)[0-9]", x.get(field, ""))
+                return {**x, "x": m[1] if m else ""}
+            return 'extract_regexp "(?P<x>[a-z]+)[0-9]" from ' + field, each(search)
+        if kind == 12:
+            cond, holds = self.leaf()
+            return ('format if (' + cond + ') "yes" as ' + field,
+                    each(lambda x: {**x, field: "yes"} if holds(x) else x))
+        if kind == 13:
+            return ("pack_json fields (" + field + ") as x", each(
+                lambda x: {**x, "x": "{" + (embed(field) + ":" + embed(x[field]) if x.get(field) else "") + "}"}))
+        if kind == 14:
+            def calc2(x):
+                a, b = any_number(x.get("n", "")), any_number(x.get("size", ""))
+                if a is None and b is None:
+                    return {**x, "x": "NaN"}
+                return {**x, "x": show(max(v for v in (a, b) if v is not None))}
+            return "math max(n, size) as x", each(calc2)
         return "rename " + field + " as x", each(
             lambda x: {**{k: v for k, v in x.items() if k != field}, "x": x.get(field, "")})
+
+    def cut(self):
+        """first and last per partition"""
+        r = self.r
+        name, by = r.choice(["n", "size", "dur"]), r.choice(["app", "user", ""])
+        count, last = r.randint(1, 3), r.random() < 0.5
+        text = "%s %d by (%s%s)" % ("last" if last else "first", count, name, ", _time")
+        text += " partition by (" + by + ")" if by else ""
+
+        def run(rows):
+            def compare(a, b):
+                c = order_cmp(a.get(name, ""), b.get(name, ""))
+                c = c or (a.get("_time", "") > b.get("_time", "")) - (a.get("_time", "") < b.get("_time", ""))
+                return -c if last else c
+            groups = {}
+            for row in sorted(rows, key=functools.cmp_to_key(compare)):
+                groups.setdefault(row.get(by, ""), []).append(row)
+            return [row for group in groups.values() for row in group[:count]]
+        return text, run
+
+    def combined(self):
+        """join and union"""
+        r = self.r
+        cond, holds = self.leaf()
+        if r.random() < 0.5:
+            return ("union (" + cond + ")",
+                    lambda rows: rows + [dict(x) for x in self.all_rows if holds(x)])
+        inner = r.random() < 0.5
+
+        def join(rows):
+            counts = {}
+            for x in self.all_rows:
+                if holds(x):
+                    counts[x.get("user", "")] = counts.get(x.get("user", ""), 0) + 1
+            return [{**x, "p.c": str(counts[u])} if u in counts else x for x in rows
+                    for u in [x.get("user", "")] if u in counts or not inner]
+        return ("join by (user) (" + cond + ' | stats by (user) count() c) prefix "p."' + (" inner" if inner else ""),
+                join)
 
     def scored(self):
         """BM25, as score.h has the formula."""
@@ -409,8 +489,16 @@ class Generator:
             t, run = self.row_pipe()
             text += " | " + t
             steps.append(run)
-        kind = r.randint(0, 3)
-        if kind == 0 and "as _time" not in text:
+        kind = r.randint(0, 5)
+        if kind == 4 and "_time" not in text:
+            t, run = self.cut()
+            text += " | " + t
+            steps.append(run)
+        elif kind == 5:
+            t, run = self.combined()
+            text += " | " + t
+            steps.append(run)
+        elif kind == 0 and "as _time" not in text:
             t, run = self.sort()
             text += " | " + t
             steps.append(run)
@@ -465,6 +553,7 @@ def main():
     print("seed", seed, flush=True)
     g = Generator(seed)
     rows, bad = g.rows(60), 0
+    g.all_rows = rows
     queries = [g.query() for _ in range(o.queries)]
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
         for row in rows:
