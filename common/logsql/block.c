@@ -171,6 +171,19 @@ static const struct tel_span *select_values(const struct tel_span *values, size_
     return out;
 }
 
+static const uint64_t *select_hits(const uint64_t *hits, size_t rows, const uint64_t *bitmap,
+                                   size_t count, struct tel_arena *arena)
+{
+    if (!hits)
+        return NULL;
+    uint64_t *out = TEL_ARENA_ARRAY(arena, uint64_t, count + 1);
+    size_t n = 0;
+    for (size_t w = 0; w < TEL_BITMAP_WORDS(rows); w++)
+        for (uint64_t bits = bitmap[w]; bits; bits &= bits - 1)
+            out[n++] = hits[w * 64 + (size_t)__builtin_ctzll(bits)];
+    return out;
+}
+
 void tel_block_select(const struct tel_block *block, const uint64_t *bitmap,
                       struct tel_arena *arena, struct tel_block *ret)
 {
@@ -190,6 +203,7 @@ void tel_block_select(const struct tel_block *block, const uint64_t *bitmap,
         .keys = select_keys(block->keys, block->rows, bitmap, count, arena),
         .column_count = block->column_count,
         .columns = columns,
+        .hits = select_hits(block->hits, block->rows, bitmap, count, arena),
     };
 }
 

@@ -48,7 +48,15 @@ struct tel_block {
     const struct tel_row_key *keys; /* NULL once the rows are no events any more (behind stats) */
     size_t column_count;
     const struct tel_column *columns;
+    /* NULL: a row is one event. Else row i stands for hits[i] events that are alike in its columns;
+     * only pipes that say so are given such blocks (tel_pipe_counts). */
+    const uint64_t *hits;
 };
+
+static inline uint64_t tel_block_hits(const struct tel_block *block, size_t row)
+{
+    return block->hits ? block->hits[row] : 1;
+}
 
 /* The column called name, or NULL. */
 const struct tel_column *tel_block_column(const struct tel_block *block, struct tel_span name);

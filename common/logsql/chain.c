@@ -155,6 +155,17 @@ tel_code tel_chain_push(struct tel_chain *chain, const struct tel_block *block,
                         : chain->sink(chain->sink_ctx, &shown, err);
 }
 
+tel_code tel_chain_import(struct tel_chain *chain, const struct tel_block *state,
+                          struct tel_error *err)
+{
+    struct tel_stage *stage = &chain->stages[chain->count - 1];
+    TEL_CHECK(chain->count > 0 && stage->exporting);
+    stage->importing = true;
+    tel_code rc = push_stage(stage, state, err);
+    stage->importing = false;
+    return rc;
+}
+
 bool tel_chain_done(const struct tel_chain *chain)
 {
     /* A stage that is done needs nothing of those before it, unless one of them must be told of the

@@ -60,6 +60,12 @@ enum tel_pipe_place tel_pipe_place(const struct tel_pipe *pipe)
     TEL_UNREACHABLE();
 }
 
+bool tel_pipe_counts(const struct tel_pipe *pipe, struct tel_pipe_counting *ret)
+{
+    *ret = (struct tel_pipe_counting){NULL};
+    return pipe->ops->counts && pipe->ops->counts(pipe, ret);
+}
+
 void tel_pipe_print(struct tel_buf *out, const struct tel_pipe *pipe)
 {
     pipe->ops->print(pipe, out);

@@ -88,6 +88,10 @@ TEL_MUST_USE tel_code tel_chain_open(const struct tel_query *query, struct tel_e
                                      struct tel_error *err);
 TEL_MUST_USE tel_code tel_chain_push(struct tel_chain *chain, const struct tel_block *block,
                                      struct tel_error *err);
+/* Takes in a state that another shard's chain of the same pipes exported: this one's partial pipe goes
+ * on from both. Only for chains that export. */
+TEL_MUST_USE tel_code tel_chain_import(struct tel_chain *chain, const struct tel_block *state,
+                                       struct tel_error *err);
 /* No more rows would change the answer (a limit is reached): pushing may end. */
 bool tel_chain_done(const struct tel_chain *chain);
 TEL_MUST_USE tel_code tel_chain_finish(struct tel_chain *chain, struct tel_error *err);
@@ -102,6 +106,14 @@ struct tel_pipe;
 typedef tel_code (*tel_filter_visitor)(void *ctx, struct tel_filter **filter,
                                        struct tel_error *err);
 
+/* What a pipe that only counts rows looks at. */
+struct tel_bucket;
+struct tel_pipe_counting {
+    /* It needs no more of _time than that any time of a row's bucket stands for the row's. NULL: its
+     * needed fields say whether it needs _time. */
+    const struct tel_bucket *bucket;
+};
+
 struct tel_pipe_ops {
     const char *name; /* as it is printed */
     /* Behind the pipe's name; makes a struct that starts with struct tel_pipe. */
@@ -114,6 +126,9 @@ struct tel_pipe_ops {
     /* Calls the visitor with each filter (of `if`, `filter`, ...). NULL: none. */
     tel_code (*filters)(struct tel_pipe *pipe, tel_filter_visitor visit, void *ctx,
                         struct tel_error *err);
+
+    /* See tel_pipe_counts. NULL: no. */
+    bool (*counts)(const struct tel_pipe *pipe, struct tel_pipe_counting *ret);
 
     size_t state_size; /* of stage->state, zeroed before open */
     tel_code (*open)(struct tel_stage *stage, struct tel_error *err); /* may be NULL */
@@ -151,6 +166,9 @@ TEL_MUST_USE tel_code tel_stage_charge(struct tel_stage *stage, size_t bytes,
 /* Has the query been stopped? Long loops ask. */
 TEL_MUST_USE tel_code tel_stage_stopped(struct tel_stage *stage, struct tel_error *err);
 
+/* Are rows that are alike in all fields that the pipe needs as good as one row with their number
+ * (tel_block.hits)? */
+bool tel_pipe_counts(const struct tel_pipe *pipe, struct tel_pipe_counting *ret);
 enum tel_pipe_place tel_pipe_place(const struct tel_pipe *pipe);
 void tel_pipe_print(struct tel_buf *out, const struct tel_pipe *pipe);
 bool tel_pipe_is_name(struct tel_span word); /* of a pipe or a stats function */

@@ -228,12 +228,9 @@ static void print(const struct tel_pipe *pipe, struct tel_buf *out)
     }
 }
 
-static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
+/* What the functions need. */
+static void needed_by_funcs(const struct stats_pipe *s, struct tel_fields *fields)
 {
-    const struct stats_pipe *s = (const struct stats_pipe *)pipe;
-    tel_fields_clear(fields);
-    for (size_t i = 0; i < s->by_count; i++)
-        tel_fields_add(fields, s->by[i].name);
     for (size_t i = 0; i < s->func_count; i++) {
         const struct tel_stats_func *f = &s->funcs[i];
         if (f->condition)
@@ -243,6 +240,39 @@ static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
         if (f->source.len)
             tel_fields_add(fields, f->source);
     }
+}
+
+static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
+{
+    const struct stats_pipe *s = (const struct stats_pipe *)pipe;
+    tel_fields_clear(fields);
+    for (size_t i = 0; i < s->by_count; i++)
+        tel_fields_add(fields, s->by[i].name);
+    needed_by_funcs(s, fields);
+}
+
+static bool counts(const struct tel_pipe *pipe, struct tel_pipe_counting *ret)
+{
+    const struct stats_pipe *s = (const struct stats_pipe *)pipe;
+    size_t times = 0;
+    for (size_t i = 0; i < s->func_count; i++)
+        if (!s->funcs[i].ops->takes_hits)
+            return false;
+    for (size_t i = 0; i < s->by_count; i++) {
+        if (!tel_span_eq_cstr(s->by[i].name, TEL_FIELD_TIME))
+            continue;
+        times++;
+        ret->bucket = s->by[i].bucket.given ? &s->by[i].bucket : NULL;
+    }
+    struct tel_arena arena;
+    struct tel_fields of_funcs;
+    tel_arena_init(&arena, 0);
+    tel_fields_init(&of_funcs, &arena);
+    needed_by_funcs(s, &of_funcs);
+    if (times != 1 || tel_fields_has(&of_funcs, TEL_SPAN(TEL_FIELD_TIME)))
+        ret->bucket = NULL;
+    tel_arena_free(&arena);
+    return true;
 }
 
 static tel_code filters(struct tel_pipe *pipe, tel_filter_visitor visit, void *ctx,
@@ -679,6 +709,7 @@ const struct tel_pipe_ops tel_pipe_stats = {.name = "stats",
                                             .print = print,
                                             .needed = needed,
                                             .filters = filters,
+                                            .counts = counts,
                                             .state_size = sizeof(struct stats_state),
                                             .push = push,
                                             .finish = finish,

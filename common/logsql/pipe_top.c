@@ -166,6 +166,13 @@ bool tel_pipe_uniq_single(const struct tel_pipe *pipe, struct tel_span *ret)
     return true;
 }
 
+static bool counts(const struct tel_pipe *pipe, struct tel_pipe_counting *ret)
+{
+    (void)pipe;
+    (void)ret;
+    return true;
+}
+
 /* ---- counting
  * ----------------------------------------------------------------------------------------- */
 
@@ -225,14 +232,14 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     size_t last = 0;
     tel_code rc = TEL_OK;
     for (size_t r = 0; r < block->rows && rc == TEL_OK; r++) {
-        unsigned long long n = 1;
+        unsigned long long n = tel_block_hits(block, r);
         if (hits && !tel_span_to_u64(hits->values[r], &n))
             return tel_error_set(err, TEL_ERR_CORRUPT, "a shard sent a bad count");
         bool same = r > 0 && !hits;
         for (size_t i = 0; i < t->by_count && same; i++)
             same = !by[i] || (by[i][r].ptr == by[i][r - 1].ptr && by[i][r].len == by[i][r - 1].len);
         if (same)
-            st->hits.items[last]++;
+            st->hits.items[last] += n;
         else
             rc = count(stage, key_of(st, by, t->by_count, r), n, &last, err);
         if (is_full(stage)) {
@@ -358,7 +365,7 @@ static void top_close(struct tel_stage *stage)
 
 #define TOP_OPS(pipe_name, parse_fn)                                                               \
     {                                                                                              \
-        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed, .counts = counts,  \
         .state_size = sizeof(struct top_state), .push = push, .finish = finish, .close = top_close \
     }
 

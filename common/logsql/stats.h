@@ -69,6 +69,7 @@ struct tel_stats_ops {
     bool has_limit;     /* takes `limit N` */
     bool needs_nothing; /* looks at no columns if none are named */
     bool no_args;       /* takes none, and prints none */
+    bool takes_hits;    /* heeds the hits of a block, or rows that are alike change nothing */
     /* Instead of the usual list of fields; NULL: that. Behind the name. */
     tel_code (*parse)(struct tel_parser *p, struct tel_stats_func *f);
     /* Zeroed memory is the empty state unless init says more. */

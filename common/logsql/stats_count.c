@@ -10,20 +10,22 @@ static tel_code update(const struct tel_stats_func *f, const struct tel_stats_ba
 {
     (void)err;
     if (f->all_fields) {
-        if (b->single) {
+        if (b->single && !b->block->hits) {
             *(uint64_t *)(void *)(b->single + f->offset) += b->rows;
             return TEL_OK;
         }
-        for (size_t i = 0; i < b->rows; i++)
-            if (b->groups[i])
-                ++*(uint64_t *)(void *)(b->groups[i] + f->offset);
+        for (size_t i = 0; i < b->rows; i++) {
+            uint64_t *state = tel_stats_state(b, f, i);
+            if (state)
+                *state += tel_block_hits(b->block, i);
+        }
         return TEL_OK;
     }
     for (size_t i = 0; i < b->rows; i++) {
         uint64_t *state = tel_stats_state(b, f, i);
         for (size_t c = 0; state && c < b->column_count; c++) {
             if (b->columns[c][i].len) {
-                ++*state;
+                *state += tel_block_hits(b->block, i);
                 break;
             }
         }
@@ -41,7 +43,7 @@ static tel_code update_empty(const struct tel_stats_func *f, const struct tel_st
         for (size_t c = 0; state && c < b->column_count && empty; c++)
             empty = b->columns[c][i].len == 0;
         if (state && empty)
-            ++*state;
+            *state += tel_block_hits(b->block, i);
     }
     return TEL_OK;
 }
@@ -75,12 +77,14 @@ static void result(const struct tel_stats_func *f, const void *state, const stru
 const struct tel_stats_ops tel_stats_count = {.name = "count",
                                               .state_size = sizeof(uint64_t),
                                               .needs_nothing = true,
+                                              .takes_hits = true,
                                               .update = update,
                                               .save = save,
                                               .merge = merge,
                                               .result = result};
 const struct tel_stats_ops tel_stats_count_empty = {.name = "count_empty",
                                                     .state_size = sizeof(uint64_t),
+                                                    .takes_hits = true,
                                                     .update = update_empty,
                                                     .save = save,
                                                     .merge = merge,
@@ -100,6 +104,7 @@ static void result_rate(const struct tel_stats_func *f, const void *state,
 const struct tel_stats_ops tel_stats_rate = {.name = "rate",
                                              .state_size = sizeof(uint64_t),
                                              .needs_nothing = true,
+                                             .takes_hits = true,
                                              .no_args = true,
                                              .update = update,
                                              .save = save,

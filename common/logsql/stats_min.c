@@ -100,8 +100,9 @@ static size_t held(const void *state)
 
 #define EXTREME_OPS(fn_name)                                                                       \
     {                                                                                              \
-        .name = fn_name, .state_size = sizeof(struct extreme), .update = update, .save = save,     \
-        .merge = merge, .result = result, .drop = drop, .held = held                               \
+        .name = fn_name, .state_size = sizeof(struct extreme), .takes_hits = true,                 \
+        .update = update, .save = save, .merge = merge, .result = result, .drop = drop,            \
+        .held = held                                                                               \
     }
 
 const struct tel_stats_ops tel_stats_min = EXTREME_OPS("min");

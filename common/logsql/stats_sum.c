@@ -136,7 +136,7 @@ static tel_code update_len(const struct tel_stats_func *f, const struct tel_stat
         for (size_t i = 0; i < b->rows; i++) {
             uint64_t *state = tel_stats_state(b, f, i);
             if (state)
-                *state += b->columns[c][i].len;
+                *state += b->columns[c][i].len * tel_block_hits(b->block, i);
         }
     }
     return TEL_OK;
@@ -189,6 +189,7 @@ const struct tel_stats_ops tel_stats_sum_words = {.name = "sum_words",
                                                   .result = result_len};
 const struct tel_stats_ops tel_stats_sum_len = {.name = "sum_len",
                                                 .state_size = sizeof(uint64_t),
+                                                .takes_hits = true,
                                                 .update = update_len,
                                                 .save = save_len,
                                                 .merge = merge_len,

@@ -179,7 +179,7 @@ static void result_values(const struct tel_stats_func *f, const void *state,
 #define SET_OPS(fn_name, update_fn, result_fn)                                                     \
     {                                                                                              \
         .name = fn_name, .state_size = sizeof(struct tel_strset), .has_limit = true,               \
-        .update = update_fn, .save = save_set, .merge = merge_set, .result = result_fn,            \
+        .takes_hits = true, .update = update_fn, .save = save_set, .merge = merge_set, .result = result_fn,            \
         .drop = drop_set, .held = held_set                                                         \
     }
 
@@ -276,6 +276,7 @@ static size_t held_hashes(const void *state)
 const struct tel_stats_ops tel_stats_count_uniq_hash = {.name = "count_uniq_hash",
                                                         .state_size = sizeof(struct hashes),
                                                         .has_limit = true,
+                                                        .takes_hits = true,
                                                         .update = update_hashes,
                                                         .save = save_hashes,
                                                         .merge = merge_hashes,

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/timefmt.h"
+#include "common/logsql/bucket.h"
 #include "common/logsql/filter.h"
 #include "common/logsql/parser.h"
 
@@ -79,6 +81,58 @@ static struct tel_block make_block(struct engine_row *const *rows, size_t count,
     return (struct tel_block){.rows = count, .keys = keys, .column_count = n, .columns = columns};
 }
 
+/* May rows that are alike be pushed as one with their number, as segments do? */
+static bool may_count(const struct tel_query *q, const struct tel_fields *needed,
+                      struct tel_pipe_counting *counting)
+{
+    bool partial;
+    if (tel_query_split(q, &partial) != 1 || !partial || q->score ||
+        q->options.time_offset_ns || !tel_pipe_counts(q->pipes[0], counting))
+        return false;
+    for (size_t i = 0; i < needed->allow_count; i++)
+        if (tel_field_is_wildcard(needed->allow[i]))
+            return false;
+    return counting->bucket || !tel_fields_has(needed, TEL_SPAN("_time"));
+}
+
+/* The rows of a block, those alike in all columns and in the bucket of their time as one. */
+static struct tel_block count_alike(const struct tel_block *b, const struct tel_bucket *bucket,
+                                    struct tel_arena *arena)
+{
+    struct tel_map map = {0};
+    struct tel_buf key = {0};
+    uint64_t *firsts = TEL_ARENA_ARRAY(arena, uint64_t, TEL_BITMAP_WORDS(b->rows) + 1);
+    uint64_t *counts = TEL_ARENA_ARRAY(arena, uint64_t, b->rows), *hits;
+    struct tel_block some;
+    size_t n = 0;
+    for (size_t r = 0; r < b->rows; r++) {
+        bool is_new;
+        tel_buf_clear(&key);
+        if (bucket)
+            tel_buf_printf(&key, "%lld ", (long long)tel_bucket_time(bucket, b->keys[r].time_ns));
+        for (size_t c = 0; c < b->column_count; c++) {
+            struct tel_span v = b->columns[c].values ? b->columns[c].values[r] : TEL_SPAN("");
+            tel_buf_printf(&key, "%zu:", v.len);
+            tel_buf_add_span(&key, v);
+        }
+        uint64_t *first = tel_map_put(&map, tel_buf_span(&key), &is_new);
+        if (is_new) {
+            *first = r;
+            firsts[r / 64] |= UINT64_C(1) << (r % 64);
+        }
+        counts[*first]++;
+    }
+    tel_map_free(&map);
+    tel_buf_free(&key);
+    tel_block_select(b, firsts, arena, &some);
+    hits = TEL_ARENA_ARRAY(arena, uint64_t, some.rows + 1);
+    for (size_t r = 0; r < b->rows; r++)
+        if (counts[r])
+            hits[n++] = counts[r];
+    some.hits = hits;
+    return some;
+}
+
 static tel_code feed(struct engine *e, const struct tel_query *q, struct tel_chain *chain,
                      size_t block_rows, size_t shard, size_t shards, struct tel_error *err)
 {
@@ -101,6 +155,9 @@ static tel_code feed(struct engine *e, const struct tel_query *q, struct tel_cha
             tel_fields_init(&needed, &arena);
             tel_query_needed_fields(q, 0, &needed);
             rc = tel_block_from_source(&view.source, bitmap, &needed, &arena, &some, err);
+            struct tel_pipe_counting counting;
+            if (rc == TEL_OK && shards && may_count(q, &needed, &counting))
+                some = count_alike(&some, counting.bucket, &arena);
             if (rc == TEL_OK)
                 rc = tel_chain_push(chain, &some, err);
         }
@@ -171,16 +228,30 @@ static tel_code run_whole(struct run *run, const struct tel_query *q, tel_sink_f
     return rc;
 }
 
+/* A state on its way to the router by another chain of the shard's. */
+static tel_code import_to_chain(void *ctx, const struct tel_block *block, struct tel_error *err)
+{
+    return tel_chain_import(ctx, block, err);
+}
+
 static tel_code run_split(struct run *run, const struct tel_query *q, tel_sink_fn sink, void *ctx,
                           struct tel_error *err)
 {
-    struct tel_exec router_exec, shard_exec;
-    struct tel_chain *router = NULL, *shard = NULL;
+    struct tel_exec router_exec, gather_exec, shard_exec;
+    struct tel_chain *router = NULL, *gather = NULL, *shard = NULL;
+    bool partial;
+    tel_query_split(q, &partial);
     exec_init(&router_exec, run, TEL_EXEC_ROUTER);
+    exec_init(&gather_exec, run, TEL_EXEC_SHARD);
     tel_code rc = tel_chain_open(q, &router_exec, sink, ctx, &router, err);
+    if (rc == TEL_OK)
+        rc = tel_chain_open(q, &gather_exec, push_to_chain, router, &gather, err);
     for (size_t i = 0; i < run->shards && rc == TEL_OK; i++) {
         exec_init(&shard_exec, run, TEL_EXEC_SHARD);
-        rc = tel_chain_open(q, &shard_exec, push_to_chain, router, &shard, err);
+        if (partial && i % 2)
+            rc = tel_chain_open(q, &shard_exec, import_to_chain, gather, &shard, err);
+        else
+            rc = tel_chain_open(q, &shard_exec, push_to_chain, router, &shard, err);
         if (rc != TEL_OK)
             break;
         rc = feed(run->e, q, shard, run->block_rows, i, run->shards, err);
@@ -188,6 +259,9 @@ static tel_code run_split(struct run *run, const struct tel_query *q, tel_sink_f
             rc = tel_chain_finish(shard, err);
         tel_chain_close(shard);
     }
+    if (rc == TEL_OK && partial)
+        rc = tel_chain_finish(gather, err);
+    tel_chain_close(gather);
     if (rc == TEL_OK)
         rc = tel_chain_finish(router, err);
     tel_chain_close(router);
