@@ -17,7 +17,6 @@
 #include "shard/grpc.h"
 #include "shard/metrics.h"
 #include "shard/shard.h"
-#include "shard/tenants.h"
 #include "shard/verify.h"
 
 #define GRACE_MS       5000
@@ -76,7 +75,6 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
         if (!strchr(c->kafka_properties.items[i], '='))
             tel_conf_mistake(mistakes, conf->root, "kafka.properties",
                              "entry %zu is not name=value", i);
-    shard_tenants_check(&c->retention_tenants, mistakes);
     if ((*c->tls_cert_file != '\0') != (*c->tls_key_file != '\0'))
         tel_conf_mistake(mistakes, conf->root, "grpc.tls", "cert_file and key_file go together");
     if (c->flush_interval_max < c->flush_interval)
@@ -135,21 +133,9 @@ struct program {
     struct shard_admin *admin;
 };
 
-static struct retention_rules retention_rules(const struct shard_config *c,
-                                              const struct retention_tenant *tenants)
-{
-    return (struct retention_rules){
-        .days = (uint32_t)c->retention_days,
-        .bytes = (uint64_t)c->retention_bytes,
-        .tenants = tenants,
-        .tenant_count = c->retention_tenants.len,
-    };
-}
-
 static tel_code start_server(const struct shard_config *c, struct program *p,
                              struct tel_error *err)
 {
-    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
     struct shard_options options = {
         .dir = c->data_dir,
         .node = p->node,
@@ -166,17 +152,15 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
         .flush_interval_ms = (uint32_t)c->flush_interval,
         .flush_interval_max_ms = (uint32_t)c->flush_interval_max,
         .workers = (unsigned)c->query_threads,
-        .retention = retention_rules(c, tenants),
-        .clock_confirm_s = (uint32_t)(c->clock_confirm / 1000),
+        .retention_days = (uint32_t)c->retention_days,
+        .retention_bytes = (uint64_t)c->retention_bytes,
         .cold_after_days = (uint32_t)c->cold_after_days,
         .disk_reserve_bytes = (uint64_t)c->disk_reserve,
         .future_limit_s = (uint32_t)TEL_MIN(c->future_limit / 1000, (int64_t)UINT32_MAX),
         .future_policy = (enum shard_policy)c->future_policy,
         .source_ttl_days = (uint32_t)TEL_MAX(c->sources_ttl / 86400000, 1),
     };
-    tel_code rc = shard_server_new(&options, p->transport, &p->server, err);
-    free(tenants);
-    return rc;
+    return shard_server_new(&options, p->transport, &p->server, err);
 }
 
 static tel_code start(const struct shard_config *c, struct program *p, struct tel_error *err)
@@ -233,24 +217,13 @@ static void stop(struct program *p)
     tel_vec_free(&p->partitions);
 }
 
-static void on_reload(const void *config, struct tel_conf *conf, void *arg)
-{
-    const struct shard_config *c = config;
-    struct program *p = arg;
-    (void)conf;
-    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
-    struct retention_rules rules = retention_rules(c, tenants);
-    shard_server_set_retention(p->server, &rules);
-    free(tenants);
-}
-
 static tel_code run(const void *config, struct tel_program_run *program_run,
                     struct tel_error *err)
 {
     struct program p = {0};
     tel_code rc = start(config, &p, err);
     if (rc == TEL_OK)
-        tel_program_wait(program_run, on_reload, &p);
+        tel_program_wait(program_run, NULL, NULL);
     stop(&p);
     return rc;
 }

@@ -1,8 +1,9 @@
 /*
  * Pieces whose result is kept. A segment that lies wholly in the query's time range gives the same
  * state to the same pipes every time; so it gets a chain of its own, whose exported state is both
- * sent and kept. States that are large (a pipe that keeps every value) are not worth it: the first one
- * ends this for the whole search, and is remembered.
+ * kept and taken in by the thread's chain. States that are large (a pipe that keeps every value) are not
+ * worth it: the first one ends this for the whole search, and is remembered. Nor is it worth it where
+ * the directory of a segment tells the answer: groups of labels over all rows.
  */
 #include "common/logsql/filter.h"
 #include "shard/query/search.h"
@@ -40,6 +41,17 @@ static bool is_one_of(const struct tel_pipe *pipe, const char *const *names, siz
     return false;
 }
 
+/* Does every row match, but for the time range? */
+static bool is_all(const struct tel_filter *f)
+{
+    if (f->op != TEL_FILTER_AND)
+        return f->op == TEL_FILTER_ALL || f->op == TEL_FILTER_TIME;
+    for (size_t i = 0; i < f->kid_count; i++)
+        if (!is_all(f->kids[i]))
+            return false;
+    return true;
+}
+
 void reuse_plan(struct search *s, size_t split, bool partial)
 {
     static const char *const ends[] = {"stats", "top", "uniq"};
@@ -52,6 +64,8 @@ void reuse_plan(struct search *s, size_t split, bool partial)
     s->reusing = false;
     if (!s->env->results || !partial || split == 0 || looks_at_time(s->query->filter, true) ||
         !is_one_of(s->query->pipes[split - 1], ends, TEL_ARRAY_LEN(ends)))
+        return;
+    if (s->grouping && !s->group.bucket && is_all(s->query->filter))
         return;
     for (size_t i = 0; i < split; i++) {
         struct tel_pipe *pipe = s->query->pipes[i];
@@ -69,7 +83,7 @@ void reuse_plan(struct search *s, size_t split, bool partial)
 /* ---- one piece ---------------------------------------------------------------------------------- */
 
 struct keeper {
-    struct search *search;
+    struct tel_chain *shared; /* the thread's, which takes the state in */
     struct tel_buf bytes;
     bool large;
 };
@@ -83,7 +97,7 @@ static tel_code keep_block(void *ctx, const struct tel_block *block, struct tel_
     if (plain && !k->large)
         results_write_block(&k->bytes, block);
     k->large = k->large || !plain || k->bytes.len > STATE_BYTES_MAX;
-    return search_take_block(k->search, block, err);
+    return tel_chain_import(k->shared, block, err);
 }
 
 static tel_code send_kept(struct searcher *me, struct tel_span bytes, struct tel_error *err)
@@ -91,7 +105,7 @@ static tel_code send_kept(struct searcher *me, struct tel_span bytes, struct tel
     struct tel_block block;
     tel_code rc = TEL_OK;
     while (rc == TEL_OK && results_read_block(&bytes, &me->arena, &block))
-        rc = block.rows ? search_take_block(me->search, &block, err) : TEL_OK;
+        rc = block.rows ? tel_chain_import(me->chain, &block, err) : TEL_OK;
     me->chain_failed = rc != TEL_OK;
     tel_arena_reset(&me->arena);
     return rc;
@@ -127,7 +141,7 @@ tel_code search_scan_reusing(struct searcher *me, const struct search_piece *pie
     if (!piece->segment || !atomic_load_explicit(&s->reusing, memory_order_relaxed) ||
         piece->min_time_ns < s->start_ns || piece->max_time_ns >= s->end_ns)
         return search_scan(me, piece, err);
-    struct keeper k = {.search = s};
+    struct keeper k = {.shared = me->chain};
     if (results_get(s->env->results, piece->segment->serial, s->query_id, &k.bytes)) {
         tel_code rc;
         if (k.bytes.ptr[0] == MARK_LARGE) {

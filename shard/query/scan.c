@@ -133,6 +133,15 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         rc = segment_count(reader->reader, &query, &rows, &me->counters, err);
         if (rc == TEL_OK)
             rc = push_count(me, rows, err);
+    } else if (s->grouping) {
+        struct tel_block_source *src;
+        struct tel_block block;
+        rc = segment_group(reader->reader, &query, &s->group, &me->arena, &block, &src,
+                           &me->counters, err);
+        if (rc == TEL_OK && src && src->rows)
+            rc = push_source(me, src, NULL, err);
+        else if (rc == TEL_OK && block.rows)
+            rc = push_block(me, &block, err);
     } else {
         struct tel_block_source *src;
         rc = segment_select(reader->reader, &query, &me->arena, &src, &me->counters, err);

@@ -70,6 +70,30 @@ static void plan_edge(struct search *s, size_t split)
     }
 }
 
+/* May rows be counted without being made? `only`: a partial pipe is all that runs here. */
+static void plan_counting(struct search *s, bool only)
+{
+    const struct tel_query *query = s->query;
+    const struct tel_fields *f = &s->fields;
+    struct tel_pipe_counting counting;
+    if (!only || !tel_pipe_counts(query->pipes[0], &counting))
+        return;
+    s->counting = tel_fields_empty(f);
+    if (s->counting || query->score || query->options.time_offset_ns)
+        return;
+    struct tel_span *names = TEL_ARENA_ARRAY(&s->arena, struct tel_span, f->allow_count);
+    size_t count = 0;
+    for (size_t i = 0; i < f->allow_count; i++) {
+        bool time = tel_span_eq_cstr(f->allow[i], TEL_FIELD_TIME);
+        if (tel_field_is_wildcard(f->allow[i]) || (time && !counting.bucket))
+            return;
+        if (!time)
+            names[count++] = f->allow[i];
+    }
+    s->group = (struct segment_grouping){names, count, counting.bucket};
+    s->grouping = true;
+}
+
 static tel_code plan(struct search *s, struct tel_error *err)
 {
     const Telescope__Shard__V1__SearchRequest *r = s->request;
@@ -93,8 +117,7 @@ static tel_code plan(struct search *s, struct tel_error *err)
     plan_range(s);
     tel_fields_init(&s->fields, &s->arena);
     tel_query_needed_fields(s->query, 0, &s->fields);
-    s->counting = partial && split == 1 && tel_fields_empty(&s->fields) &&
-                  strcmp(s->query->pipes[0]->ops->name, "stats") == 0;
+    plan_counting(s, partial && split == 1);
     reuse_plan(s, split, partial);
     return TEL_OK;
 }

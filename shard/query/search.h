@@ -64,6 +64,8 @@ struct search {
     int64_t start_ns, end_ns;
     uint64_t memory_limit;
     bool counting; /* rows need not be made: their number will do */
+    bool grouping; /* rows alike in these fields may come as one, with their number */
+    struct segment_grouping group;
     enum search_edge edge;
     uint64_t edge_rows; /* N */
     bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */

@@ -144,7 +144,8 @@ bool top_next(const struct top *top, size_t *at, size_t max, struct tel_arena *a
     struct tel_column *copy = tel_arena_alloc(arena, columns.len * sizeof(*copy));
     if (columns.len)
         memcpy(copy, columns.items, columns.len * sizeof(*copy));
-    *ret = (struct tel_block){rows, keys, columns.len, copy};
+    *ret = (struct tel_block){
+        .rows = rows, .keys = keys, .column_count = columns.len, .columns = copy};
     tel_vec_free(&columns);
     tel_map_free(&names);
     *at += rows;

@@ -93,6 +93,11 @@ struct column_ids {
 TEL_MUST_USE tel_code column_may_hold(struct stream_reader *r, struct cursor *node, size_t n,
                                       struct tel_span bytes, bool *ret, struct tel_error *err);
 
+/* A column of n values that is a dictionary or constant: *ret_values[0..*ret_count) and the number of
+ * each value among them, *ret_codes NULL if all have 0. *ret_coded false: it is neither. */
+TEL_MUST_USE tel_code column_codes(struct stream_reader *r, struct cursor *node, size_t n,
+                                   uint64_t **ret_codes, struct tel_span **ret_values,
+                                   size_t *ret_count, bool *ret_coded, struct tel_error *err);
 /* Reads a column of n values into ret; texts live in the reader's arena. */
 TEL_MUST_USE tel_code column_get(struct stream_reader *r, struct cursor *node, size_t n,
                                  const struct column_ids *ids, struct tel_span *ret,

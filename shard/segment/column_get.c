@@ -76,24 +76,35 @@ static tel_code get_frames(struct stream_reader *r, struct cursor *node, size_t 
     return done == n ? TEL_OK : segment_corrupt(err, "rows of frames");
 }
 
-static tel_code get_dictionary(struct stream_reader *r, struct cursor *node, size_t n,
-                               unsigned depth, struct tel_span *ret, struct tel_error *err)
+static tel_code read_dictionary(struct stream_reader *r, struct cursor *node, size_t n,
+                                unsigned depth, uint64_t **ret_codes, struct tel_span **ret_values,
+                                size_t *ret_count, struct tel_error *err)
 {
     size_t count = cursor_bounded(node, n);
     uint64_t *codes;
     tel_code rc = get_numbers(r, node, n, &codes, err);
     if (rc != TEL_OK)
         return rc;
-    struct tel_span *values = tel_arena_alloc(r->arena, (count + 1) * sizeof(*values));
-    rc = get_column(r, node, count, NULL, depth, values, err);
-    if (rc != TEL_OK)
-        return rc;
     for (size_t i = 0; i < n; i++) {
         if (codes[i] >= count)
             return segment_corrupt(err, "a code of a dictionary");
-        ret[i] = values[codes[i]];
     }
-    return TEL_OK;
+    *ret_codes = codes;
+    *ret_values = tel_arena_alloc(r->arena, (count + 1) * sizeof(**ret_values));
+    *ret_count = count;
+    return get_column(r, node, count, NULL, depth, *ret_values, err);
+}
+
+static tel_code get_dictionary(struct stream_reader *r, struct cursor *node, size_t n,
+                               unsigned depth, struct tel_span *ret, struct tel_error *err)
+{
+    uint64_t *codes;
+    struct tel_span *values;
+    size_t count;
+    tel_code rc = read_dictionary(r, node, n, depth, &codes, &values, &count, err);
+    for (size_t i = 0; i < n && rc == TEL_OK; i++)
+        ret[i] = values[codes[i]];
+    return rc;
 }
 
 static tel_code get_field(struct stream_reader *r, struct cursor *node, struct shape *shape,
@@ -279,6 +290,23 @@ static tel_code get_column(struct stream_reader *r, struct cursor *node, size_t 
     default:
         return segment_corrupt(err, "kind of a column");
     }
+}
+
+tel_code column_codes(struct stream_reader *r, struct cursor *node, size_t n, uint64_t **ret_codes,
+                      struct tel_span **ret_values, size_t *ret_count, bool *ret_coded,
+                      struct tel_error *err)
+{
+    unsigned kind = cursor_byte(node);
+    *ret_coded = kind == COLUMN_CONSTANT || kind == COLUMN_DICTIONARY;
+    if (!*ret_coded)
+        return TEL_OK;
+    if (kind == COLUMN_DICTIONARY)
+        return read_dictionary(r, node, n, 1, ret_codes, ret_values, ret_count, err);
+    *ret_codes = NULL;
+    *ret_values = tel_arena_alloc(r->arena, sizeof(**ret_values));
+    **ret_values = cursor_span(node);
+    *ret_count = 1;
+    return node->bad ? segment_corrupt(err, "a constant is cut short") : TEL_OK;
 }
 
 tel_code column_get(struct stream_reader *r, struct cursor *node, size_t n,

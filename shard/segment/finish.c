@@ -338,12 +338,24 @@ static void put_attributes(struct segment_builder *b)
     free(names);
 }
 
+/* How many rows each stream has: what groups by labels counts from this. */
+static void put_stream_rows(struct segment_builder *b)
+{
+    uint32_t *rows = tel_calloc(b->streams.len + 1, sizeof(*rows));
+    for (size_t i = 0; i < b->rows.len; i++)
+        rows[b->rows.items[i].stream]++;
+    for (size_t s = 0; s < b->streams.len; s++)
+        put_varint(&b->directory, rows[s]);
+    free(rows);
+}
+
 static void put_directory(struct segment_builder *b, int64_t first_ns)
 {
     put_varint(&b->directory, b->streams.len);
     tel_buf_add_span(&b->directory, tel_buf_span(&b->stream_labels));
     for (size_t s = 0; s < b->streams.len; s++)
         put_varint(&b->directory, b->streams.items[s].family);
+    put_stream_rows(b);
     put_codes(b);
     put_keys(b, first_ns);
     put_varint(&b->directory, b->nodes.len);

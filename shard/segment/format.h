@@ -2,7 +2,7 @@
 #ifndef SHARD_SEGMENT_FORMAT_H
 #define SHARD_SEGMENT_FORMAT_H
 
-#define SEGMENT_MAGIC UINT64_C(0x0032746e656d6773) /* "sgment2" */
+#define SEGMENT_MAGIC UINT64_C(0x0033746e656d6773) /* "sgment3" */
 
 enum segment_section_id {
     SEGMENT_SECTION_HEAD,

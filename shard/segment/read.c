@@ -35,6 +35,9 @@ static void parse_streams(struct segment_reader *r, struct cursor *c)
     }
     for (uint32_t i = 0; i < r->stream_count; i++)
         r->stream_family[i] = cursor_u32(c);
+    r->stream_rows = TEL_ARENA_ARRAY(&r->arena, uint32_t, r->stream_count);
+    for (uint32_t i = 0; i < r->stream_count; i++)
+        r->stream_rows[i] = cursor_u32(c);
 }
 
 /* Nodes lie one behind the other: *at moves on. */
@@ -116,6 +119,20 @@ static void parse_attributes(struct segment_reader *r, struct cursor *c, size_t 
     }
 }
 
+/* Do the streams of each family have its rows? */
+static bool streams_add_up(const struct segment_reader *r)
+{
+    for (uint32_t f = 0; f < r->family_count; f++) {
+        const struct read_family *family = &r->families[f];
+        uint64_t rows = 0;
+        for (uint32_t i = 0; i < family->stream_count; i++)
+            rows += r->stream_rows[r->family_streams[family->first_stream + i]];
+        if (rows != family->rows)
+            return false;
+    }
+    return true;
+}
+
 static void list_streams(struct segment_reader *r)
 {
     r->family_streams = TEL_ARENA_ARRAY(&r->arena, uint32_t, r->stream_count + 1);
@@ -146,8 +163,11 @@ static tel_code parse_directory(struct segment_reader *r, struct tel_span direct
         if (r->stream_family[i] >= r->family_count)
             cursor_fail(&c);
     }
-    if (!c.bad)
+    if (!c.bad) {
         list_streams(r);
+        if (!streams_add_up(r))
+            cursor_fail(&c);
+    }
     return c.bad ? segment_corrupt(err, "directory cannot be read") : TEL_OK;
 }
 

@@ -50,6 +50,7 @@ struct segment_reader {
     size_t rows_node_len; /* the nodes of what all rows have come first */
     struct segment_stream *streams;
     uint32_t *stream_family;
+    uint32_t *stream_rows;
     uint32_t *family_streams; /* streams, family by family */
     uint32_t stream_count;
     struct read_family *families;

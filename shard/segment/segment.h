@@ -105,6 +105,23 @@ TEL_MUST_USE tel_code segment_select(struct segment_reader *reader, const struct
                                      struct tel_arena *arena, struct tel_block_source **ret,
                                      struct segment_counters *counters, struct tel_error *err);
 
+/* What rows are counted by. Rows alike in all of it are one. */
+struct tel_bucket;
+struct segment_grouping {
+    const struct tel_span *fields; /* names, no wildcards, without _time */
+    size_t field_count;
+    const struct tel_bucket *bucket; /* of _time; NULL: it does not matter */
+};
+
+/* The rows that match as groups: a block with hits (block.h), whose keys, if there is a bucket, have
+ * some time of it; values may occur in several rows. *ret_source is NULL then. Rows that have too
+ * many or no few known values come as a source, as of segment_select. */
+TEL_MUST_USE tel_code segment_group(struct segment_reader *reader, const struct segment_query *query,
+                                    const struct segment_grouping *grouping,
+                                    struct tel_arena *arena, struct tel_block *ret,
+                                    struct tel_block_source **ret_source,
+                                    struct segment_counters *counters, struct tel_error *err);
+
 /* How many rows match, without making them where statistics tell. */
 TEL_MUST_USE tel_code segment_count(struct segment_reader *reader, const struct segment_query *query,
                                     uint64_t *ret, struct segment_counters *counters,

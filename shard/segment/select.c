@@ -2,14 +2,8 @@
  * Searching a segment: the time range cuts a run of rows (they are in the order of time), the filter
  * thins them out, the newest are kept, and what is left becomes a source.
  */
+#include "shard/segment/found.h"
 #include "shard/segment/match.h"
-#include "shard/segment/reader.h"
-
-struct found {
-    struct view *view; /* NULL: nothing can match */
-    uint64_t *bits;    /* by place */
-    size_t count;
-};
 
 /* The first row at or behind a time. */
 static size_t row_at_time(const struct view *v, int64_t time_ns)
@@ -50,21 +44,15 @@ static tel_code in_time(struct view *v, const struct segment_query *query, uint6
     return TEL_OK;
 }
 
-static tel_code search(struct segment_reader *r, const struct segment_query *query,
-                       struct tel_arena *arena, struct found *found,
-                       struct segment_counters *counters, struct tel_error *err)
+tel_code found_search(struct segment_reader *r, const struct segment_query *query,
+                      const struct plan *plan, struct tel_arena *arena, struct found *found,
+                      struct segment_counters *counters, struct tel_error *err)
 {
-    struct plan *plan = NULL;
-    tel_code rc = TEL_OK;
     uint64_t rows = 0;
     *found = (struct found){NULL, NULL, 0};
-    if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
+    if (plan && !plan->possible)
         return TEL_OK;
-    if (query->filter)
-        rc = plan_make(r, query->filter, arena, &plan, err);
-    if (rc != TEL_OK || (plan && !plan->possible))
-        return rc;
-    rc = view_open(r, arena, &found->view, err);
+    tel_code rc = view_open(r, arena, &found->view, err);
     if (rc != TEL_OK)
         return rc;
     size_t words = TEL_BITMAP_WORDS(r->info.rows);
@@ -79,9 +67,23 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
     return rc;
 }
 
-/* The rows that were found, the newest `max` of them, in the order of keys. */
-static tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *arena,
-                           uint32_t **ret, size_t *ret_count, struct tel_error *err)
+/* Plans the filter, if the segment's times are such that a row can match. */
+static tel_code search(struct segment_reader *r, const struct segment_query *query,
+                       struct tel_arena *arena, struct found *found,
+                       struct segment_counters *counters, struct tel_error *err)
+{
+    struct plan *plan = NULL;
+    tel_code rc = TEL_OK;
+    *found = (struct found){NULL, NULL, 0};
+    if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
+        return TEL_OK;
+    if (query->filter)
+        rc = plan_make(r, query->filter, arena, &plan, err);
+    return rc == TEL_OK ? found_search(r, query, plan, arena, found, counters, err) : rc;
+}
+
+tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *arena,
+                    uint32_t **ret, size_t *ret_count, struct tel_error *err)
 {
     struct view *v = found->view;
     size_t count = max && max < found->count ? (size_t)max : found->count, left = count;

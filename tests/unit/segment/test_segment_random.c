@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "common/base/map.h"
 #include "common/base/vec.h"
+#include "common/logsql/bucket.h"
 #include "common/logsql/filter.h"
 #include "common/logsql/parser.h"
 #include "shard/segment/events.h"
@@ -21,7 +23,7 @@
 
 static uint64_t seed;
 static unsigned rounds = 12;
-static unsigned long asked, found_some, found_rows;
+static unsigned long asked, found_some, found_rows, grouped, grouped_rows;
 
 struct world {
     struct tel_rand rand;
@@ -268,7 +270,8 @@ static struct tel_block_source *expected(struct world *w, const struct segment_q
             w->events.items[i].key.time_ns < query->end_ns)
             bits[i / 64] |= UINT64_C(1) << (i % 64);
     }
-    check_ok(tel_filter_eval(query->filter, all, bits, &err), &err);
+    if (query->filter)
+        check_ok(tel_filter_eval(query->filter, all, bits, &err), &err);
     struct segment_event *rows = TEL_ARENA_ARRAY(arena, struct segment_event, w->events.len);
     size_t n = 0;
     for (size_t i = 0; i < w->events.len; i++) {
@@ -280,6 +283,78 @@ static struct tel_block_source *expected(struct world *w, const struct segment_q
         n = query->newest;
     }
     return segment_events_source(rows, n, arena);
+}
+
+/* ---- groups ------------------------------------------------------------------------------- */
+
+/* Counts rows by the text of their group: a source's rows, or those of a block with hits. */
+static void count_groups(struct tel_map *map, const struct segment_grouping *g,
+                         struct tel_block_source *src, const struct tel_block *block,
+                         struct tel_arena *arena)
+{
+    const struct tel_span *columns[4] = {NULL};
+    struct tel_error err;
+    struct tel_buf key = {0};
+    for (size_t k = 0; k < g->field_count; k++) {
+        if (src)
+            check_ok(src->ops->column(src, g->fields[k], &columns[k], &err), &err);
+        else
+            columns[k] = tel_block_values(block, g->fields[k], arena);
+    }
+    const struct tel_row_key *keys = src ? src->keys : block->keys;
+    for (size_t i = 0; i < (src ? src->rows : block->rows); i++) {
+        tel_buf_clear(&key);
+        for (size_t k = 0; k < g->field_count; k++) {
+            struct tel_span v = columns[k] ? columns[k][i] : TEL_SPAN("");
+            tel_buf_printf(&key, "%zu:", v.len);
+            tel_buf_add_span(&key, v);
+        }
+        if (g->bucket)
+            tel_buf_printf(&key, "%lld", (long long)tel_bucket_time(g->bucket, keys[i].time_ns));
+        *tel_map_put(map, tel_buf_span(&key), NULL) += src ? 1 : tel_block_hits(block, i);
+    }
+    tel_buf_free(&key);
+}
+
+static void random_groups(struct world *w, const struct segment_query *query,
+                          struct tel_span text, struct tel_arena *arena)
+{
+    static const char *const names[] = {"level",   "user",     "app",     "severity", "host",
+                                        "k8s.pod", "trace_id", "_stream", "_stream_id", "nothing"};
+    static const char *const steps[] = {"1ms", "10ms", "7ms", "1s", "1us"};
+    struct tel_span fields[3];
+    struct tel_bucket bucket = {0};
+    struct segment_grouping g = {fields, tel_rand_below(&w->rand, 4), NULL};
+    for (size_t k = 0; k < g.field_count; k++)
+        fields[k] = tel_span_cstr(names[tel_rand_below(&w->rand, TEL_ARRAY_LEN(names))]);
+    if (tel_rand_below(&w->rand, 2)) {
+        assert_true(tel_bucket_set_step(
+            &bucket, tel_span_cstr(steps[tel_rand_below(&w->rand, TEL_ARRAY_LEN(steps))])));
+        bucket.given = true;
+        g.bucket = &bucket;
+    }
+    struct tel_error err;
+    struct segment_counters counters = {0};
+    struct tel_block block;
+    struct tel_block_source *src, *rows = expected(w, query, arena);
+    struct tel_map want = {0}, got = {0};
+    check_ok(segment_group(w->reader, query, &g, arena, &block, &src, &counters, &err), &err);
+    count_groups(&want, &g, rows, NULL, arena);
+    count_groups(&got, &g, src, &block, arena);
+    assert_int_equal(counters.rows_matched, rows->rows);
+    grouped += src == NULL;
+    grouped_rows += src ? 0 : rows->rows;
+    struct tel_map_slot *slot;
+    for (size_t at = 0; (slot = tel_map_next(&want, &at));) {
+        const uint64_t *n = tel_map_get(&got, slot->key);
+        if (!n || *n != slot->value)
+            fail_msg("%llu rows instead of %llu in the group %.*s of %.*s (seed %llu)",
+                     n ? (unsigned long long)*n : 0, (unsigned long long)slot->value,
+                     TEL_SPAN_ARG(slot->key), TEL_SPAN_ARG(text), (unsigned long long)seed);
+    }
+    assert_int_equal(got.len, want.len);
+    tel_map_free(&want);
+    tel_map_free(&got);
 }
 
 static void random_query(struct world *w)
@@ -319,6 +394,9 @@ static void random_query(struct world *w)
     if (count != want->rows)
         fail_msg("count %llu instead of %zu for %.*s (seed %llu)", (unsigned long long)count,
                  want->rows, TEL_SPAN_ARG(tel_buf_span(&text)), (unsigned long long)seed);
+    random_groups(w, &query, tel_buf_span(&text), &arena);
+    query.filter = NULL;
+    random_groups(w, &query, TEL_SPAN("*"), &arena);
     tel_query_done(tree);
     tel_buf_free(&text);
     tel_arena_free(&arena);
@@ -374,7 +452,9 @@ static void test_random(void **state)
     segment_learnt_free(learnt);
     print_message("%lu queries, %lu found some rows but not all, %lu rows\n", asked, found_some,
                   found_rows);
+    print_message("%lu groupings without rows, of %lu rows\n", grouped, grouped_rows);
     assert_true(found_some * 4 > asked); /* else the queries are no test */
+    assert_true(grouped * 4 > asked);
 }
 
 int main(int argc, char **argv)
