@@ -205,18 +205,25 @@ static bool source_loses(struct fanout_source *s)
     return primary || others;
 }
 
-/* Asks the next replicas of what a silent server holds, if there are some for all of it. */
+/* Asks the next replicas of what a silent server holds, if there are some for all of it. That costs
+ * budget, which there may be a little later; but not if the server is known to be silent by now and
+ * the others are not: then this is no second search, but the first that works. */
 static void source_hedge(struct fanout_source *s)
 {
     struct fanout *f = s->fanout;
-    s->hedged = true;
+    bool is_known = f->o.health && replica_health_avoid(f->o.health, s->address);
     for (size_t i = 0; i < s->parts.len; i++) {
         uint32_t bit;
-        if (!part_next(f, s->parts.items[i], &bit))
+        const char *next = part_next(f, s->parts.items[i], &bit);
+        if (!next) {
+            s->hedged = true;
             return;
+        }
+        is_known = is_known && !replica_health_avoid(f->o.health, next);
     }
-    if (!budget_spend(f->o.budget))
+    if (!is_known && !budget_spend(f->o.budget))
         return;
+    s->hedged = true;
     f->totals.hedges++;
     fanout_plan(f, s->parts.items, s->parts.len, s);
 }

@@ -27,7 +27,7 @@
 #define HOLD_BYTES    (1u << 20)
 #define HOLD_MS       500
 #define QUEUE_BYTES   (4u << 20)
-#define POLL_MS       50
+#define POLL_MS       20 /* how late a client that is gone may be noticed */
 #define NESTED_MAX    8
 #define GONE_EVERY_NS (10 * TEL_NS_PER_MS)
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "router/replica_probe.h"
 
 #define METRIC(...) TEL_METRIC_ITEM(struct router_metrics, __VA_ARGS__)
 static const struct tel_metric_item metric_items[] = {
@@ -40,6 +41,7 @@ struct router *router_new(const struct router_options *options, struct shard_cli
     fanout_budget_init(&r->budget);
     r->health = replica_health_new(tel_clock_system());
     pthread_rwlock_init(&r->map_lock, NULL);
+    r->probe = replica_probe_new(r);
     r->registry = registry;
     if (registry) {
         tel_metrics_register(registry, &router_metric_table, &r->metrics, NULL, NULL);
@@ -56,6 +58,7 @@ void router_free(struct router *r)
         tel_metrics_off_collect(r->registry, r);
         tel_metrics_unregister(r->registry, &r->metrics);
     }
+    replica_probe_free(r->probe);
     admission_free(r->admission);
     replica_health_free(r->health);
     shard_map_unref(r->map);

@@ -34,6 +34,7 @@ struct router {
     struct shard_client *client;   /* not owned */
     struct fanout_budget budget;
     struct replica_health *health;
+    struct replica_probe *probe;
     struct admission *admission;
     struct router_metrics metrics;
     struct tel_metrics *registry; /* where they are shown; NULL: nowhere */

@@ -76,6 +76,15 @@ class ShardCluster:
         except urllib.error.HTTPError as e:
             return e.code, e.headers, e.read()
 
+    def metric(self, address, name):
+        """The sum of a metric over its labels."""
+        status, _, body = self.get(address, "/metrics")
+        assert status == 200
+        values = [float(line.rsplit(" ", 1)[1]) for line in body.decode().splitlines()
+                  if line.startswith((name + " ", name + "{"))]
+        assert values, f"{address} has no {name}"
+        return sum(values)
+
     def produce(self, batches):
         """batches: (partition, source, labels, [(timestamp_ns, body, attributes)]), produced in order."""
         producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True})

@@ -233,6 +233,51 @@ def test_replicas(procs, bin_dir, tmp_path, kafka, topic, seed):
         c.shards[3].process.signal(signal.SIGCONT)
 
 
+def test_a_frozen_server_is_learned(procs, bin_dir, tmp_path, kafka, topic, seed):
+    """A frozen process takes connections and says nothing. The first query to meet it waits for
+    hedge_after, and no other; when it runs again, it is asked again."""
+    hedge_seconds = 4
+    c = ShardCluster(procs, bin_dir, tmp_path, kafka.bootstrap, topic, ["0-1", "0-1", "2-3", "2-3"],
+                     router_options=[f"query.hedge_after={hedge_seconds}s"])
+    c.batches = make_batches(random.Random(seed), 4, 8, 100)
+    c.events = all_events(c.batches)
+    c.start()
+    c.produce(c.batches)
+    poll_until(lambda: all(c.metric(s.admin, "telescope_shard_events_total") == len(c.events) / 2 for s in c.shards),
+               60, "all replicas have all events")
+    frozen = c.shards[2]
+    searches = lambda: c.metric(frozen.admin, "telescope_shard_searches_total")
+    hedges = lambda: c.metric(c.http, "telescope_router_hedges_total")
+    newest = [e[4] for e in c.events[-50:]]
+
+    def ask():
+        start = time.monotonic()
+        assert [r["_msg"] for r in c.query("*", limit=50)] == newest
+        assert c.count("*") == len(c.events)
+        return time.monotonic() - start
+    for _ in range(4):
+        ask()
+    assert hedges() == 0 and searches() > 0
+    frozen.process.signal(signal.SIGSTOP)
+    try:
+        for _ in range(4):  # each replica is first in turn
+            ask()
+        learned = hedges()
+        assert learned == 1
+        times = sorted(ask() for _ in range(40))
+        assert hedges() == learned, "a query has waited for the frozen server again"
+        assert times[-1] < hedge_seconds
+    finally:
+        frozen.process.signal(signal.SIGCONT)
+    print(f"TEL_SEED={seed}: pairs of queries beside a frozen server, once it is known: median "
+          f"{times[20] * 1e3:.0f} ms, slowest {times[-1] * 1e3:.0f} ms")
+    c.router.wait_line("answers again", 60)
+    before = searches()
+    for _ in range(4):
+        ask()
+    assert searches() > before
+
+
 def test_many_servers_some_down(procs, bin_dir, tmp_path, kafka, seed):
     """Ten servers hold ten partitions twice; while one is killed and one frozen, others in turn, no
     answer is partial and none takes long."""

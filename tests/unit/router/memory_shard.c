@@ -253,7 +253,8 @@ static tel_code shard_status(void *ctx, const Telescope__Shard__V1__StatusReques
 {
     (void)req;
     struct memory_shard *s = ctx;
-    if (s->refuse)
+    atomic_fetch_add(&s->statuses, 1);
+    if (s->refuse || s->hang)
         return tel_error_set(err, TEL_ERR_UNAVAILABLE, "%s: refused", s->address);
     Telescope__Shard__V1__StatusResponse *res = tel_malloc(sizeof(*res));
     telescope__shard__v1__status_response__init(res);

@@ -26,7 +26,7 @@ struct memory_shard {
 
     /* Tests change these while searches run. */
     _Atomic bool refuse;         /* UNAVAILABLE at once */
-    _Atomic bool hang;           /* say nothing until cancelled */
+    _Atomic bool hang;           /* say nothing until cancelled; no status either */
     _Atomic int fail_after;      /* end with an error behind so many batches; 0: never */
     _Atomic int stall_after;     /* say nothing more behind so many batches; 0: never */
     _Atomic tel_code fail_code;  /* 0: UNAVAILABLE */
@@ -34,7 +34,7 @@ struct memory_shard {
     _Atomic bool no_end;         /* end without a word about partitions */
     _Atomic uint32_t lag_ms;
     _Atomic size_t batch_rows; /* 0: 100 */
-    _Atomic int searches, cancelled, rows_sent;
+    _Atomic int searches, cancelled, rows_sent, statuses;
 };
 
 struct memory_cluster {

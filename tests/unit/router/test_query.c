@@ -323,16 +323,106 @@ static void test_health_is_forgotten(void **state)
     struct tel_clock_manual clock;
     tel_clock_manual_init(&clock, 0);
     struct replica_health *h = replica_health_new(&clock.clock);
+    static const char *const all[] = {"a:1", "b:1", "c:1"};
+    const char *due[3];
     assert_false(replica_health_avoid(h, "a:1"));
     replica_health_bad(h, "a:1");
+    replica_health_bad(h, "gone:1"); /* the map has it no more */
     assert_true(replica_health_avoid(h, "a:1"));
     assert_false(replica_health_avoid(h, "b:1"));
-    tel_clock_manual_advance(&clock, 6 * TEL_NS_PER_S);
-    assert_false(replica_health_avoid(h, "a:1")); /* one tries it */
-    assert_true(replica_health_avoid(h, "a:1"));  /* the others wait for its word */
+    assert_int_equal(replica_health_due(h, all, 3, due), 0);
+    tel_clock_manual_advance(&clock, TEL_NS_PER_S);
+    replica_health_bad(h, "a:1"); /* does not put the probe off */
+    replica_health_bad(h, "c:1");
+    tel_clock_manual_advance(&clock, TEL_NS_PER_S);
+    assert_true(replica_health_wait(h));
+    assert_int_equal(replica_health_due(h, all, 3, due), 1);
+    assert_string_equal(due[0], "a:1");
+    assert_false(replica_health_avoid(h, "gone:1"));
+    assert_true(replica_health_avoid(h, "a:1")); /* until the probe has its word */
+    assert_int_equal(replica_health_due(h, all, 3, due), 0);
     replica_health_good(h, "a:1");
     assert_false(replica_health_avoid(h, "a:1"));
+    tel_clock_manual_advance(&clock, TEL_NS_PER_S);
+    assert_int_equal(replica_health_due(h, all, 3, due), 1);
+    assert_string_equal(due[0], "c:1");
+    replica_health_close(h);
+    assert_false(replica_health_wait(h));
     replica_health_free(h);
+}
+
+static bool is_avoided(struct memory_cluster *c, size_t server)
+{
+    return replica_health_avoid(c->router->health, c->shards[server].address);
+}
+
+/* A server that was silent is asked by the probe, not by a query, until it answers again. */
+static void test_probe(void **state)
+{
+    (void)state;
+    struct memory_cluster c;
+    struct result r;
+    memory_cluster_start(&c, events, EVENTS, PAIRS, &(struct router_options){.hedge_after_ms = 30});
+    c.shards[0].hang = true;
+    c.router->turn = 0;
+    run(&c, "error", 5, &r);
+    assert_int_equal(r.totals.hedges, 1);
+    result_free(&r);
+    assert_true(is_avoided(&c, 0));
+    int searches = c.shards[0].searches;
+    int64_t until = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
+    while (c.shards[0].statuses == 0) {
+        assert_true(tel_mono_ns(tel_clock_system()) < until);
+        nanosleep(&(struct timespec){.tv_nsec = 10 * TEL_NS_PER_MS}, NULL);
+        c.router->turn = 0;
+        run(&c, "error", 5, &r);
+        assert_int_equal(r.totals.hedges, 0);
+        assert_string_equal(r.missing, "");
+        result_free(&r);
+    }
+    assert_true(is_avoided(&c, 0));
+    assert_int_equal(c.shards[0].searches, searches);
+    c.shards[0].hang = false;
+    while (is_avoided(&c, 0)) {
+        assert_true(tel_mono_ns(tel_clock_system()) < until);
+        nanosleep(&(struct timespec){.tv_nsec = 10 * TEL_NS_PER_MS}, NULL);
+    }
+    c.router->turn = 0;
+    run(&c, "error", 5, &r);
+    assert_int_equal(c.shards[0].searches, searches + 1);
+    result_free(&r);
+    memory_cluster_stop(&c);
+}
+
+/* Without budget there are no rivals, but for a server that is known to be silent. */
+static void test_hedge_budget(void **state)
+{
+    (void)state;
+    struct memory_cluster c;
+    struct result r;
+    memory_cluster_start(&c, events, EVENTS, PAIRS, &(struct router_options){.hedge_after_ms = 30});
+    c.shards[0].hang = true;
+    c.router->turn = 0;
+    atomic_store(&c.router->budget.tokens, -100000);
+    run_with(&c, (struct query_params){.text = TEL_SPAN("*"), .limit = 5, .timeout_ms = 400}, &r);
+    assert_int_equal(r.totals.hedges, 0);
+    assert_non_null(strstr(r.missing, "partition 0,1,2,3: "));
+    result_free(&r);
+    /* It failed, so it is known. Both replicas are, and the query has no better choice. */
+    assert_true(is_avoided(&c, 0));
+    replica_health_bad(c.router->health, c.shards[1].address);
+    c.router->turn = 0;
+    run_with(&c, (struct query_params){.text = TEL_SPAN("*"), .limit = 5, .timeout_ms = 400}, &r);
+    assert_int_equal(r.totals.hedges, 0);
+    result_free(&r);
+    /* With budget there is one. */
+    forget(&c);
+    atomic_store(&c.router->budget.tokens, 10);
+    run(&c, "error", 5, &r);
+    assert_int_equal(r.totals.hedges, 1);
+    assert_string_equal(r.missing, "");
+    result_free(&r);
+    memory_cluster_stop(&c);
 }
 
 static void test_missing_is_named(void **state)
@@ -581,6 +671,8 @@ int main(void)
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_silent_replica),
         cmocka_unit_test(test_health_is_forgotten),
+        cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_hedge_budget),
         cmocka_unit_test(test_missing_is_named),
         cmocka_unit_test(test_fails_behind_shown_rows),
         cmocka_unit_test(test_all_gone),
