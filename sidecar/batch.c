@@ -1,13 +1,16 @@
 /*
- * Rewriting batches: cutting one that is too large for the transport, and giving one another source's
- * name. Both take the message apart and encode it again, which is slow and happens only when something
- * went wrong.
+ * Cutting a batch that is too large for the transport: the message is taken apart and encoded again,
+ * which is slow and happens only when something went wrong.
+ *
+ * Where it is cut depends on the batch, but what a cut event's pieces are does not: an event is halved
+ * only when it is refused alone. And the stored position never stands between them. So after a restart,
+ * when the event may come in another batch, it is read whole and cut into the same pieces, and those that
+ * the queue has already are repeats.
  */
 #include <stdlib.h>
 
 #include "common/base/mem.h"
 #include "common/base/utf8.h"
-#include "sidecar/checkpoint.h"
 #include "sidecar/source.h"
 
 #define TEL_LOG_COMPONENT "pipeline"
@@ -48,21 +51,6 @@ static tel_code put_together(struct batch *b, const struct tel_batch *batch, str
     b->message = tel_buf_span(&b->buf);
     b->events = batch->event_count;
     return TEL_OK;
-}
-
-void batch_rename(struct batch *b)
-{
-    struct tel_arena arena;
-    struct tel_batch batch;
-    struct tel_error err;
-    tel_arena_init(&arena, 0);
-    tel_code rc = take_apart(b, &arena, &batch, &err);
-    if (rc == TEL_OK) {
-        batch.source = tel_span_cstr(b->source->entry->source);
-        rc = put_together(b, &batch, &err);
-    }
-    TEL_CHECK(rc == TEL_OK); /* it is our own message */
-    tel_arena_free(&arena);
 }
 
 /* One event as two, each with half of the body. The first half needs a position of its own, which is
@@ -122,7 +110,9 @@ bool batch_split(struct batch *b)
     struct batch *second = TEL_NEW(struct batch);
     b->buf = (struct tel_buf){0};
     pipeline_hold(b->source->pipeline, -(int64_t)old.cap);
-    *second = (struct batch){.next = b->next, .source = b->source, .last = b->last};
+    *second = (struct batch){
+        .next = b->next, .source = b->source, .last = b->last, .piece = b->piece};
+    b->piece |= batch.event_count == 1;
     half = batch;
     half.events = events + count / 2;
     half.event_count = count - count / 2;

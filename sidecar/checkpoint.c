@@ -101,7 +101,7 @@ static void serialise(const struct checkpoint *c, struct tel_buf *buf)
         put_text(buf, tel_span_cstr(e->source));
         put_text(buf, e->state);
         put_varint(buf, e->partition);
-        put_varint(buf, e->renames);
+        put_varint(buf, 0); /* a count in files of earlier versions; nothing reads it */
         put_varint(buf, e->position);
     }
     tel_buf_add_le32(buf, tel_crc32c(0, buf->ptr, buf->len));
@@ -120,11 +120,11 @@ static bool get_text(const char **pos, const char *end, size_t max, struct tel_s
 static bool parse_entry(struct checkpoint *c, const char **pos, const char *end)
 {
     struct tel_span input, id, source, state;
-    uint64_t partition, renames, position;
+    uint64_t partition, unused, position;
     if (!get_text(pos, end, TEXT_MAX, &input) || !get_text(pos, end, TEXT_MAX, &id) ||
         !get_text(pos, end, TEXT_MAX, &source) || !get_text(pos, end, STATE_MAX, &state) ||
-        !tel_varint_get(pos, end, &partition) || !tel_varint_get(pos, end, &renames) ||
-        !tel_varint_get(pos, end, &position) || partition > UINT32_MAX || renames > UINT32_MAX)
+        !tel_varint_get(pos, end, &partition) || !tel_varint_get(pos, end, &unused) ||
+        !tel_varint_get(pos, end, &position) || partition > UINT32_MAX)
         return false;
     struct tel_buf key = {0};
     char *name = tel_strndup(input);
@@ -135,7 +135,6 @@ static bool parse_entry(struct checkpoint *c, const char **pos, const char *end)
         return false;
     struct checkpoint_entry *e = insert(c, input, id, source, state);
     e->partition = (uint32_t)partition;
-    e->renames = (uint32_t)renames;
     e->position = position;
     return true;
 }
@@ -326,15 +325,6 @@ struct checkpoint_entry *checkpoint_find(struct checkpoint *c, const char *input
     return e;
 }
 
-static void changed(struct checkpoint *c, struct checkpoint_entry *e, bool urgent)
-{
-    c->dirty = true;
-    if (urgent) {
-        c->urgent = true;
-        e->durable_from = c->saves + 1;
-    }
-}
-
 struct checkpoint_entry *checkpoint_add(struct checkpoint *c, const char *input, struct tel_span id,
                                         const char *source, uint32_t partition,
                                         struct tel_span state)
@@ -344,7 +334,8 @@ struct checkpoint_entry *checkpoint_add(struct checkpoint *c, const char *input,
     struct checkpoint_entry *e =
         insert(c, tel_span_cstr(input), id, tel_span_cstr(source), state);
     e->partition = partition;
-    changed(c, e, true);
+    e->durable_from = c->saves + 1;
+    c->dirty = c->urgent = true;
     tel_mutex_unlock(&c->lock);
     return e;
 }
@@ -353,7 +344,7 @@ void checkpoint_move(struct checkpoint *c, struct checkpoint_entry *e, uint64_t 
 {
     tel_mutex_lock(&c->lock);
     e->position = position;
-    changed(c, e, false);
+    c->dirty = true;
     tel_mutex_unlock(&c->lock);
 }
 
@@ -364,7 +355,7 @@ void checkpoint_set_state(struct checkpoint *c, struct checkpoint_entry *e, stru
     if (!tel_span_eq(e->state, state)) {
         free((char *)(uintptr_t)e->state.ptr);
         e->state = tel_span_make(tel_strndup(state), state.len);
-        changed(c, e, false);
+        c->dirty = true;
     }
     tel_mutex_unlock(&c->lock);
 }
@@ -373,28 +364,8 @@ void checkpoint_set_partition(struct checkpoint *c, struct checkpoint_entry *e, 
 {
     tel_mutex_lock(&c->lock);
     e->partition = partition;
-    changed(c, e, false);
+    c->dirty = true;
     tel_mutex_unlock(&c->lock);
-}
-
-void checkpoint_rename(struct checkpoint *c, struct checkpoint_entry *e)
-{
-    struct tel_buf name = {0};
-    tel_mutex_lock(&c->lock);
-    struct tel_span old = tel_span_cstr(e->source);
-    size_t plus = old.len;
-    while (e->renames && plus > 0 && old.ptr[plus - 1] != '+')
-        plus--;
-    e->renames++;
-    tel_buf_add(&name, old.ptr, plus);
-    if (e->renames == 1)
-        tel_buf_add_char(&name, '+');
-    tel_buf_printf(&name, "%u", e->renames);
-    free(e->source);
-    e->source = tel_strdup(tel_buf_cstr(&name));
-    changed(c, e, true);
-    tel_mutex_unlock(&c->lock);
-    tel_buf_free(&name);
 }
 
 void checkpoint_remove(struct checkpoint *c, struct checkpoint_entry *e)

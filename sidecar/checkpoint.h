@@ -6,7 +6,7 @@
  *
  *     checkpoint         the newest        "TELCKPT1" | count | entries | CRC-32C of all before
  *     checkpoint.prev    the one before    an entry: input, id, source, state as length and bytes;
- *                                          partition, renames, position as varints
+ *                                          partition, 0, position as varints
  *
  * A crash at any moment leaves a readable one. If the newest cannot be read it is set aside
  * (checkpoint.corrupt-<time>) and the one before is used: its positions are older, so that something
@@ -32,12 +32,11 @@ struct checkpoint;
 struct checkpoint_entry {
     char *input; /* name of the input */
     char *id;    /* what the plugin calls the source */
-    char *source; /* what the records call it: never changes but by checkpoint_rename */
+    char *source; /* what the records call it: never changes */
     struct tel_span state;
     uint64_t position;
     uint32_t partition;
-    uint32_t renames;
-    uint64_t durable_from; /* number of the save that makes its last addition or rename durable */
+    uint64_t durable_from; /* number of the save that makes it durable */
     size_t index;
 };
 
@@ -55,8 +54,6 @@ struct checkpoint_entry *checkpoint_add(struct checkpoint *c, const char *input,
 void checkpoint_move(struct checkpoint *c, struct checkpoint_entry *e, uint64_t position);
 void checkpoint_set_state(struct checkpoint *c, struct checkpoint_entry *e, struct tel_span state);
 void checkpoint_set_partition(struct checkpoint *c, struct checkpoint_entry *e, uint32_t partition);
-/* Gives the source another name ("<source>+<n>"), not durable before the next save. */
-void checkpoint_rename(struct checkpoint *c, struct checkpoint_entry *e);
 void checkpoint_remove(struct checkpoint *c, struct checkpoint_entry *e);
 
 /* Calls for each entry of an input; the callback may not change the checkpoint. */
@@ -67,7 +64,7 @@ void checkpoint_each(struct checkpoint *c, const char *input,
 bool checkpoint_durable(const struct checkpoint *c, const struct checkpoint_entry *e);
 /* Did anything change since the last save? */
 bool checkpoint_dirty(struct checkpoint *c);
-/* Was an entry added or renamed since? Then records wait for the save. */
+/* Was an entry added since? Then records wait for the save. */
 bool checkpoint_urgent(struct checkpoint *c);
 /* Makes everything up to now durable. One thread at a time. */
 TEL_MUST_USE tel_code checkpoint_save(struct checkpoint *c, struct tel_error *err);

@@ -18,6 +18,7 @@
 #define STATE_MAX     4096u
 #define ID_MAX        512u
 #define BUFFERS_KEPT  8u
+#define BUFFERS_BYTES ((size_t)4 << 20)
 
 void pipeline_init(struct pipeline *p, const struct pipeline_options *options)
 {
@@ -96,7 +97,7 @@ static struct source *source_new(struct pipeline *p, const struct telescope_sour
     atomic_fetch_add(&p->counters.sources, 1);
     s->entry = checkpoint_find(p->o.checkpoint, p->o.input->name, s->id);
     if (s->entry)
-        s->acked = s->taken = s->floor = s->entry->position;
+        s->told = s->acked = s->taken = s->floor = s->entry->position;
     return s;
 }
 
@@ -173,14 +174,17 @@ static struct tel_record_writer *writer_get(struct pipeline *p)
 {
     struct tel_record_writer *w =
         p->writers.len ? p->writers.items[--p->writers.len] : TEL_NEW(struct tel_record_writer);
-    if (p->buffers.len)
+    if (p->buffers.len) {
         w->buf = p->buffers.items[--p->buffers.len];
+        p->buffers_bytes -= w->buf.cap;
+    }
     return w;
 }
 
 void pipeline_keep_buffer(struct pipeline *p, struct tel_buf *buf)
 {
-    if (p->buffers.len < BUFFERS_KEPT && buf->cap <= 2 * (size_t)p->o.batch_bytes + BODY_MAX) {
+    if (p->buffers.len < BUFFERS_KEPT && p->buffers_bytes + buf->cap <= BUFFERS_BYTES) {
+        p->buffers_bytes += buf->cap;
         tel_buf_clear(buf);
         tel_vec_push(&p->buffers, *buf);
         *buf = (struct tel_buf){0};
@@ -227,10 +231,8 @@ static bool open_batch(struct source *s)
         s->writer = NULL;
         return false;
     }
-    s->older = p->youngest;
-    s->younger = NULL;
-    *(p->youngest ? &p->youngest->younger : &p->oldest) = s;
-    p->youngest = s;
+    if (!s->first)
+        source_list(s);
     return true;
 }
 
@@ -244,6 +246,7 @@ static void add_event(struct source *s, const struct tel_event *event)
 {
     struct pipeline *p = s->pipeline;
     struct tel_error err;
+    size_t times = s->first ? PIPELINE_GROWTH : 1;
     if (!s->writer && !open_batch(s)) {
         tel_error_set(&err, TEL_ERR_INVALID, "no batch for it");
         reject(s, &err);
@@ -260,8 +263,8 @@ static void add_event(struct source *s, const struct tel_event *event)
     s->taken = event->position;
     if (TEL_UNLIKELY(rc != TEL_OK))
         reject(s, &err);
-    else if (tel_record_writer_size(s->writer) >= p->o.batch_bytes ||
-             s->writer->events >= p->o.batch_events)
+    else if (tel_record_writer_size(s->writer) >= times * p->o.batch_bytes ||
+             s->writer->events >= times * p->o.batch_events)
         source_seal(s);
 }
 
@@ -397,19 +400,20 @@ static void take_deliveries(struct pipeline *p)
     }
 }
 
-/* Lets each source that could not send try again; those that still cannot line up anew. */
+/* Lets each source that could not send try again; those that still cannot line up anew. Settling one
+ * may end another, if the plugin closes it: so the line is looked at anew each time. */
 static int64_t send_waiting(struct pipeline *p, int64_t now)
 {
     int64_t next = TEL_NO_DEADLINE;
-    struct source *s = p->waiting_first;
-    p->waiting_first = p->waiting_last = NULL;
-    while (s) {
-        struct source *following = s->next_waiting;
-        s->waiting = false;
-        s->next_waiting = NULL;
+    size_t count = 0;
+    for (const struct source *s = p->waiting_first; s; s = s->next_waiting)
+        count++;
+    while (count-- > 0 && p->waiting_first) {
+        struct source *s = p->waiting_first;
+        source_leave_line(s);
         int64_t again = source_send(s, now);
         next = TEL_MIN(next, again);
-        s = following;
+        source_settle(s);
     }
     return next;
 }
@@ -420,8 +424,11 @@ int64_t pipeline_step(struct pipeline *p, bool flush)
     int64_t now = tel_mono_ns(p->o.clock);
     /* When open batches have used up the budget, only sending them frees it. */
     flush |= pipeline_full(p);
-    while (p->oldest && (flush || p->oldest->opened_ns + p->o.batch_age_ns <= now))
-        source_seal(p->oldest);
+    while (p->oldest && (flush || p->oldest->opened_ns + p->o.batch_age_ns <= now)) {
+        struct source *s = p->oldest;
+        source_seal(s);
+        source_settle(s);
+    }
     int64_t next = p->waiting_first ? send_waiting(p, now) : TEL_NO_DEADLINE;
     return p->oldest ? TEL_MIN(next, p->oldest->opened_ns + p->o.batch_age_ns) : next;
 }
@@ -431,7 +438,7 @@ void pipeline_delivered(void *batch, tel_code code, int64_t offset, const struct
     struct batch *b = batch;
     struct pipeline *p = b->source->pipeline;
     (void)offset;
-    b->fate = code;
+    b->fate = code; /* ours until it is in the list: it is the only one of its source in flight */
     if (code != TEL_OK && code != TEL_ERR_CLOSED)
         tel_log_warn("a delivery failed", tel_kv_str("code", tel_code_name(code)),
                      tel_kv_str("error", err ? err->text : ""));

@@ -3,18 +3,16 @@
  * each is acknowledged.
  *
  *     take(records) -> transforms -> the source's open batch        (encoded as it grows)
- *                                      | full, or old enough
+ *                                      | full, or old enough, and nothing is ahead of it
  *                                      v
- *     source:  [ done ][ done ][ sent ][ sent ][ ready ]            in the order of positions
- *                 `- popped while the first is done: the position moves, the plugin is told
+ *     source:  [ in flight ][ sealed ][ sealed ] ... [ open ]       in the order of positions
+ *                 `- acknowledged: the position moves, the plugin is told, the next one leaves
  *
  * A source's first batch leaves when its name and partition are on the disk (checkpoint.h): otherwise
  * a crash would have the source begin again under another name, and its repeats could not be told.
  *
- * When a delivery fails, nothing more of its source is sent until everything in flight has met its
- * fate, and then all of it is sent again from the failed batch on, so that order is kept. If a later
- * batch was acknowledged in spite of that, shards would take the failed one for a repeat: then the
- * source goes on under a new name. A message that is too large is cut in two.
+ * One batch of a source is in flight, never two: source.c says why, and why that is enough for every
+ * line to be there exactly once. A message that is too large is cut in two.
  *
  * Threads: all of it belongs to the input's thread, except pipeline_delivered (the sink's) and the
  * counters (any).
@@ -49,8 +47,6 @@ struct pipeline_counters {
         batches_delivered, bytes_delivered, delivery_errors, sources, in_flight;
 };
 
-enum batch_state { BATCH_READY, BATCH_SENT, BATCH_DONE, BATCH_FAILED };
-
 struct batch {
     struct batch *next;      /* in its source */
     struct batch *next_done; /* in the pipeline's list of those that met their fate */
@@ -59,8 +55,8 @@ struct batch {
     struct tel_span message;
     uint64_t floor, last;    /* it covers the positions behind floor up to last */
     uint32_t events;
-    enum batch_state state;
-    tel_code fate;
+    bool piece;              /* of an event, and not the last: the position does not move over it */
+    tel_code fate; /* once it is in the pipeline's list */
 };
 
 struct source {
@@ -73,17 +69,17 @@ struct source {
     void *user;
     bool closed, forget;
     struct checkpoint_entry *entry; /* NULL until it has a partition */
-    uint64_t taken, acked;
+    uint64_t taken, acked, told; /* told: acked as the checkpoint and the plugin know it */
 
     struct tel_record_writer *writer; /* the open batch, or NULL */
     uint64_t floor;
     int64_t opened_ns;
-    struct source *older, *younger; /* of those with an open batch */
+    bool listed; /* the open batch leaves when it is old enough: no other is ahead of it */
+    struct source *older, *younger; /* of those that are listed */
 
-    struct batch *first, *last, *unsent;
-    size_t in_flight;
-    bool failed;   /* a delivery failed: wait until in_flight is 0 */
-    bool waiting;  /* in the list of those that could not send */
+    struct batch *first, *last; /* sealed */
+    bool in_flight; /* the first */
+    bool waiting;   /* in the list of those that could not send */
     int64_t retry_ns; /* not before */
     struct source *next_waiting;
     size_t index;
@@ -98,7 +94,7 @@ struct pipeline_options {
     struct pipeline_budget *budget;
     const struct tel_clock *clock;
     struct tel_record_framing framing;
-    uint32_t batch_bytes, batch_events;
+    uint32_t batch_bytes, batch_events; /* PIPELINE_GROWTH times that for a batch that has to wait */
     int64_t batch_age_ns;
     struct tel_waker *waker; /* woken by deliveries */
     void (*acked)(void *acked_ctx, void *user, uint64_t position);
@@ -107,15 +103,20 @@ struct pipeline_options {
     void *urgent_ctx;
 };
 
+/* A batch that waits for the one before it goes on taking events, so that a queue that answers slowly
+ * gets larger messages instead of more. Three times the default is well below Kafka's 1 MiB. */
+#define PIPELINE_GROWTH 3u
+
 struct pipeline {
     struct pipeline_options o;
     const struct transform_ops *chain[TRANSFORMS_MAX + 1];
     struct tel_map by_id; /* the plugin's id -> index in sources */
     TEL_VEC(struct source *) sources;
-    struct source *oldest, *youngest; /* with an open batch */
+    struct source *oldest, *youngest; /* listed, by the age of their open batches */
     struct source *waiting_first, *waiting_last;
     TEL_VEC(struct tel_record_writer *) writers; /* not in use */
     TEL_VEC(struct tel_buf) buffers;             /* not in use */
+    size_t buffers_bytes;
     struct tel_arena scratch;
     struct tel_mutex done_lock;
     struct batch *done; /* guarded by done_lock */
@@ -147,12 +148,10 @@ bool pipeline_full(const struct pipeline *p);
 /* The delivery callback of the transport. */
 void pipeline_delivered(void *batch, tel_code code, int64_t offset, const struct tel_error *err);
 
-/* batch.c: rewriting batches, which happens when something went wrong. */
+/* batch.c */
 
 /* Cuts a batch in two behind half of its events, or a single event behind half of its body. False if
  * that cannot be done. The second half is linked behind the first. */
 bool batch_split(struct batch *b);
-/* Encodes it again under its source's present name. */
-void batch_rename(struct batch *b);
 
 #endif

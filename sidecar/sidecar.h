@@ -57,8 +57,9 @@ struct sidecar_options {
     struct tel_record_framing framing;
     const struct sidecar_input *inputs;
     size_t input_count;
-    uint32_t batch_bytes;   /* a batch is sent when it holds this much; 0: 256 KiB */
-    uint32_t batch_events;  /* ... or this many; 0: 10000 */
+    uint32_t batch_bytes;   /* a batch is sent when it holds this much, or up to three times that when
+                               it waits for the one before it; 0: 252 KiB */
+    uint32_t batch_events;  /* ... or this many, likewise; 0: 10000 */
     uint32_t batch_age_ms;  /* ... or is this old; 0: 100 */
     uint64_t memory_bytes;  /* budget of all batches that are not acknowledged; 0: 12 MiB */
     uint32_t checkpoint_interval_ms; /* 0: 1000 */

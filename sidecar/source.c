@@ -1,3 +1,39 @@
+/*
+ * A source's batches on their way, and why every line of it is in the index exactly once.
+ *
+ *              seal               send                 acknowledged
+ *     OPEN ────────────► SEALED ─────────► IN FLIGHT ────────────────► gone; the position moves over it
+ *                           ▲                  │
+ *                           ├──────────────────┤ failed: it may or may not be in the queue
+ *                           └─── the halves ───┘ refused for its size
+ *
+ * Batches leave in the order of their positions, one at a time: as long as the fate of one is not known
+ * the next stays here. What a shard relies on is that follows from it:
+ *
+ *   Whenever a position of a source is in the queue's log, all positions of the source below it stand
+ *   before it in the log.
+ *
+ * For a batch is first sent when the one before it was acknowledged, so that is in the log for good. One
+ * that failed is sent again as it is, with the same name, partition and positions, as often as it takes,
+ * and nothing else of the source in between. A sidecar that was killed begins again at the position on
+ * the disk, which is never above what was acknowledged, with the name and partition on the disk, which
+ * were there before the first batch left. A request of a killed sidecar, or of a producer that had to
+ * begin anew, which the queue takes late, after all others, holds one batch, and what is below that was
+ * acknowledged before it was sent. So a shard that drops what is not above the highest position that it
+ * has seen of the source drops repeats, all of them, and nothing else. (Where a batch ends does not
+ * matter, it need not end there again: positions count, not batches.)
+ *
+ * With two in flight none of that holds. The second may be acknowledged though the first failed: when
+ * the first is refused (for its size, for want of permission), when the producer begins anew between
+ * the two, when the partition moves to a broker that never heard of this producer. Then the first is
+ * behind what a shard has seen, and lost if it is sent under this name; and if it is sent under another
+ * name, a sidecar killed then does not know which of the two names the second one had.
+ *
+ * So a source can have one message in a round trip. It does not wait for it in vain: what comes
+ * meanwhile joins the open batch, which may grow to PIPELINE_GROWTH times its size.
+ *
+ * tests/unit/sidecar/test_exactly_once.c tries every order of fates, saves and kills.
+ */
 #include "sidecar/source.h"
 
 #include <stdio.h>
@@ -37,30 +73,33 @@ static void batch_free(struct batch *b)
 
 /* ---- closing batches ------------------------------------------------------------------------ */
 
-static void append(struct source *s, struct batch *b)
-{
-    *(s->last ? &s->last->next : &s->first) = b;
-    s->last = b;
-    if (!s->unsent && b->state == BATCH_READY)
-        s->unsent = b;
-}
-
-static void unlink_open(struct source *s)
+void source_list(struct source *s)
 {
     struct pipeline *p = s->pipeline;
+    s->older = p->youngest;
+    s->younger = NULL;
+    *(p->youngest ? &p->youngest->younger : &p->oldest) = s;
+    p->youngest = s;
+    s->listed = true;
+}
+
+static void unlist(struct source *s)
+{
+    struct pipeline *p = s->pipeline;
+    if (!s->listed)
+        return;
     *(s->older ? &s->older->younger : &p->oldest) = s->younger;
     *(s->younger ? &s->younger->older : &p->youngest) = s->older;
     s->older = s->younger = NULL;
+    s->listed = false;
 }
 
-void source_seal(struct source *s)
+static void seal(struct source *s)
 {
     struct pipeline *p = s->pipeline;
     struct tel_record_writer *w = s->writer;
-    if (!w)
-        return;
     s->writer = NULL;
-    unlink_open(s);
+    unlist(s);
     if (w->events) {
         struct batch *b = TEL_NEW(struct batch);
         b->source = s;
@@ -73,11 +112,47 @@ void source_seal(struct source *s)
         b->buf = w->buf;
         w->buf = (struct tel_buf){0};
         s->floor = s->taken;
-        append(s, b);
+        *(s->last ? &s->last->next : &s->first) = b;
+        s->last = b;
     }
     pipeline_keep_writer(p, w);
-    if (!s->waiting && !s->failed)
-        (void)source_send(s, tel_mono_ns(p->o.clock));
+}
+
+void source_seal(struct source *s)
+{
+    if (!s->writer)
+        return;
+    seal(s);
+    if (!s->waiting)
+        (void)source_send(s, tel_mono_ns(s->pipeline->o.clock));
+}
+
+/* Nothing is ahead of the open batch any more: it leaves now if it is due, else it may grow old first,
+ * from now on, which keeps the list in order. */
+static void open_is_next(struct source *s, int64_t now)
+{
+    const struct pipeline_options *o = &s->pipeline->o;
+    if (!s->writer || s->listed)
+        return;
+    if (s->opened_ns + o->batch_age_ns <= now || s->writer->events >= o->batch_events ||
+        tel_record_writer_size(s->writer) >= o->batch_bytes) {
+        seal(s);
+    } else {
+        s->opened_ns = now;
+        source_list(s);
+    }
+}
+
+/* The first batch is done with. */
+static void pop(struct source *s)
+{
+    struct batch *b = s->first;
+    if (!b->piece)
+        s->acked = b->last;
+    s->first = b->next;
+    if (!s->first)
+        s->last = NULL;
+    batch_free(b);
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
@@ -93,7 +168,7 @@ static void wait_in_line(struct source *s)
     p->waiting_last = s;
 }
 
-static void leave_line(struct source *s)
+void source_leave_line(struct source *s)
 {
     struct pipeline *p = s->pipeline;
     struct source *before = NULL, *at = p->waiting_first;
@@ -105,6 +180,7 @@ static void leave_line(struct source *s)
     if (p->waiting_last == s)
         p->waiting_last = before;
     s->waiting = false;
+    s->next_waiting = NULL;
 }
 
 /* Gives the source its partition, once the topic is known, and asks for that to be stored. */
@@ -125,119 +201,76 @@ static bool has_place(struct source *s)
     return checkpoint_durable(p->o.checkpoint, s->entry);
 }
 
-static void give_up(struct source *s, struct batch *b, const struct tel_error *err)
+/* Cuts the first batch; if it is one event that cannot be cut, that is left out. */
+static void make_smaller(struct source *s, const struct tel_error *err)
 {
+    struct batch *b = s->first;
+    if (batch_split(b))
+        return;
     tel_log_error("an event is too large for the transport and is left out",
                   tel_kv_span("source", s->id), tel_kv_u64("position", b->last),
                   tel_kv_u64("bytes", b->message.len), tel_kv_error(err));
     atomic_fetch_add(&s->pipeline->counters.events_rejected, b->events);
-    b->events = 0;
-    b->state = BATCH_DONE;
+    pop(s);
 }
 
-static struct batch *next_ready(struct batch *b)
+static int64_t wait_until(struct source *s, int64_t then)
 {
-    while (b && b->state != BATCH_READY)
-        b = b->next;
-    return b;
+    wait_in_line(s);
+    return then;
 }
 
 int64_t source_send(struct source *s, int64_t now)
 {
     struct pipeline *p = s->pipeline;
     struct tel_error err;
-    if (now < s->retry_ns || (!has_place(s) && (s->unsent || !s->entry))) {
-        wait_in_line(s);
-        return s->retry_ns > now ? s->retry_ns : TEL_NO_DEADLINE;
-    }
-    while (s->unsent && !s->failed) {
-        struct batch *b = s->unsent;
+    if (s->in_flight)
+        return TEL_NO_DEADLINE;
+    if (now < s->retry_ns)
+        return wait_until(s, s->retry_ns);
+    if (!has_place(s) && (s->first || !s->entry))
+        return wait_until(s, TEL_NO_DEADLINE);
+    for (;;) {
+        if (!s->first)
+            open_is_next(s, now);
+        if (!s->first)
+            return TEL_NO_DEADLINE;
         tel_code rc = tel_producer_send(p->o.sink->producer, s->entry->partition,
-                                        tel_span_cstr(s->entry->source), b->message,
-                                        pipeline_delivered, b, &err);
+                                        tel_span_cstr(s->entry->source), s->first->message,
+                                        pipeline_delivered, s->first, &err);
         if (rc == TEL_OK) {
-            b->state = BATCH_SENT;
-            s->in_flight++;
+            s->in_flight = true;
             atomic_fetch_add(&p->counters.in_flight, 1);
-            s->unsent = next_ready(b->next);
-        } else if (rc == TEL_ERR_AGAIN) {
-            wait_in_line(s);
-            return now + AGAIN_NS;
-        } else if (rc == TEL_ERR_LIMIT) {
-            if (!batch_split(b))
-                give_up(s, b, &err);
-            s->unsent = next_ready(s->unsent);
-        } else {
+            return TEL_NO_DEADLINE;
+        }
+        if (rc == TEL_ERR_AGAIN)
+            return wait_until(s, now + AGAIN_NS);
+        if (rc != TEL_ERR_LIMIT) {
             tel_log_warn("cannot send", tel_kv_span("source", s->id), tel_kv_error(&err));
             s->retry_ns = now + (err.retriable ? RETRY_NS : RETRY_LONG_NS);
-            wait_in_line(s);
-            return s->retry_ns;
+            return wait_until(s, s->retry_ns);
         }
+        make_smaller(s, &err);
     }
-    return TEL_NO_DEADLINE;
 }
 
 /* ---- fates ---------------------------------------------------------------------------------- */
 
-/* Everything that was in flight has met its fate, and some of it failed: begin again at the first
- * failed batch. */
-static void recover(struct source *s)
-{
-    struct pipeline *p = s->pipeline;
-    struct tel_error err;
-    bool overtaken = false, failed = false, lasting = false;
-    for (struct batch *b = s->first; b; b = b->next) {
-        overtaken |= failed && b->state == BATCH_DONE && b->events;
-        failed |= b->state == BATCH_FAILED;
-        lasting |= b->state == BATCH_FAILED && !tel_code_retriable(b->fate) &&
-                   b->fate != TEL_ERR_LIMIT;
-    }
-    if (overtaken) {
-        tel_log_warn("later batches overtook one that failed: the source gets a new name",
-                     tel_kv_span("source", s->id));
-        source_seal(s);
-        checkpoint_rename(p->o.checkpoint, s->entry);
-        p->o.urgent(p->o.urgent_ctx);
-    }
-    for (struct batch *b = s->first, *next; b; b = next) {
-        next = b->next; /* what is split off behind it needs no look */
-        if (b->state != BATCH_DONE && overtaken)
-            batch_rename(b);
-        if (b->state != BATCH_FAILED)
-            continue;
-        b->state = BATCH_READY;
-        if (b->fate == TEL_ERR_LIMIT && !batch_split(b)) {
-            (void)tel_error_set(&err, b->fate, "the queue refused it");
-            give_up(s, b, &err);
-        }
-    }
-    s->failed = false;
-    s->unsent = next_ready(s->first);
-    s->retry_ns = tel_mono_ns(p->o.clock) + (lasting ? RETRY_LONG_NS : RETRY_NS);
-    (void)source_send(s, tel_mono_ns(p->o.clock));
-}
-
 void source_settle(struct source *s)
 {
     struct pipeline *p = s->pipeline;
-    uint64_t before = s->acked;
-    while (s->first && s->first->state == BATCH_DONE) {
-        struct batch *b = s->first;
-        s->acked = b->last;
-        s->first = b->next;
-        if (!s->first)
-            s->last = NULL;
-        batch_free(b);
-    }
     /* Behind the last batch there may be events that a transform dropped. */
     if (!s->first && !s->writer) {
         s->acked = s->taken;
         s->floor = s->taken;
     }
-    if (s->acked != before && s->entry)
-        checkpoint_move(p->o.checkpoint, s->entry, s->acked);
-    if (s->acked != before && !s->closed)
-        p->o.acked(p->o.acked_ctx, s->user, s->acked);
+    if (s->acked != s->told) {
+        s->told = s->acked;
+        if (s->entry)
+            checkpoint_move(p->o.checkpoint, s->entry, s->acked);
+        if (!s->closed)
+            p->o.acked(p->o.acked_ctx, s->user, s->acked);
+    }
     if (s->closed && !s->first && !s->writer) {
         if (s->forget && s->entry)
             checkpoint_remove(p->o.checkpoint, s->entry);
@@ -249,29 +282,35 @@ void source_delivered(struct batch *b)
 {
     struct source *s = b->source;
     struct pipeline_counters *c = &s->pipeline->counters;
-    s->in_flight--;
+    int64_t now = tel_mono_ns(s->pipeline->o.clock);
+    struct tel_error err;
+    TEL_CHECK(s->in_flight && b == s->first);
+    s->in_flight = false;
     atomic_fetch_sub(&c->in_flight, 1);
     if (b->fate == TEL_OK) {
-        b->state = BATCH_DONE;
         atomic_fetch_add_explicit(&c->events_delivered, b->events, memory_order_relaxed);
         atomic_fetch_add_explicit(&c->batches_delivered, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&c->bytes_delivered, b->message.len, memory_order_relaxed);
+        pop(s);
     } else {
-        b->state = BATCH_FAILED;
-        s->failed = true;
         atomic_fetch_add_explicit(&c->delivery_errors, 1, memory_order_relaxed);
+        if (b->fate == TEL_ERR_LIMIT) {
+            (void)tel_error_set(&err, b->fate, "the queue refused it");
+            make_smaller(s, &err);
+        } else {
+            s->retry_ns = now + (tel_code_retriable(b->fate) ? RETRY_NS : RETRY_LONG_NS);
+        }
     }
-    if (s->failed && s->in_flight == 0)
-        recover(s);
+    (void)source_send(s, now);
     source_settle(s);
 }
 
 void source_free(struct source *s)
 {
     struct pipeline *p = s->pipeline;
-    leave_line(s);
+    source_leave_line(s);
     if (s->writer) {
-        unlink_open(s);
+        unlist(s);
         pipeline_keep_writer(p, s->writer);
     }
     while (s->first) {

@@ -84,7 +84,7 @@ void rig_start(struct rig *r, const char *glob)
 void rig_stop(struct rig *r)
 {
     struct tel_error err;
-    must(sidecar_stop(r->sidecar, 20000, &err), &err);
+    must(sidecar_stop(r->sidecar, RIG_WAIT_S * 1000, &err), &err);
     sidecar_free(r->sidecar);
     r->sidecar = NULL;
 }
@@ -154,7 +154,7 @@ void rig_wait_delivered(struct rig *r, uint64_t events)
 {
     struct sidecar_stats st;
     const struct tel_clock *clock = tel_clock_system();
-    int64_t deadline = tel_mono_ns(clock) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(clock) + RIG_WAIT_S * TEL_NS_PER_S;
     do {
         sidecar_get_stats(r->sidecar, &st);
         if (st.events_delivered >= events)
@@ -166,11 +166,22 @@ void rig_wait_delivered(struct rig *r, uint64_t events)
              (unsigned long long)st.events_read);
 }
 
+void rig_wait_idle(struct rig *r)
+{
+    const struct tel_clock *clock = tel_clock_system();
+    int64_t deadline = tel_mono_ns(clock) + RIG_WAIT_S * TEL_NS_PER_S;
+    while (!sidecar_idle(r->sidecar)) {
+        if (tel_mono_ns(clock) > deadline)
+            fail_msg("the sidecar is still busy");
+        usleep(1000);
+    }
+}
+
 void rig_wait_sources(struct rig *r, uint32_t sources)
 {
     struct sidecar_stats st;
     const struct tel_clock *clock = tel_clock_system();
-    int64_t deadline = tel_mono_ns(clock) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(clock) + RIG_WAIT_S * TEL_NS_PER_S;
     do {
         sidecar_get_stats(r->sidecar, &st);
         if (st.sources == sources)
@@ -250,7 +261,7 @@ void rig_read(struct rig *r, struct lines *ret)
     tel_map_init(&home);
     tel_map_init(&last);
     memset(ret, 0, sizeof(*ret));
-    must(tel_transport_partitions(r->transport, 1000, &partitions, &err), &err);
+    must(tel_transport_partitions(r->transport, RIG_WAIT_S * 1000, &partitions, &err), &err);
     for (uint32_t p = 0; p < partitions; p++)
         read_partition(r, p, ret, &home, &last);
     tel_map_free(&home);

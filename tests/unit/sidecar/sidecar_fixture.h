@@ -54,8 +54,13 @@ void rig_mkdir(struct rig *r, const char *name);
 void rig_truncate(struct rig *r, const char *name);
 void rig_unlink(struct rig *r, const char *name);
 
-/* Waits until so many events were delivered by this sidecar; fails after 20 s. */
+#define RIG_WAIT_S 120 /* deadline of every wait: a machine may be busy */
+
+/* Waits until so many events were delivered by this sidecar. */
 void rig_wait_delivered(struct rig *r, uint64_t events);
+
+/* Waits until all that was written so far is delivered. */
+void rig_wait_idle(struct rig *r);
 
 /* Waits until so many sources are open. */
 void rig_wait_sources(struct rig *r, uint32_t sources);

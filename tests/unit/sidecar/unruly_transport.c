@@ -86,6 +86,13 @@ static tel_code fate(struct unruly_producer *p, const struct letter *l, uint64_t
     return TEL_OK;
 }
 
+static void pass_on(struct unruly_producer *p, const struct letter *l, tel_delivery_cb *cb, void *ctx)
+{
+    struct tel_error err;
+    while (tel_producer_send(p->inner, l->partition, l->key, l->value, cb, ctx, &err) != TEL_OK)
+        tel_producer_poll(p->inner, 1);
+}
+
 static int poll_producer(struct tel_producer *base, int timeout_ms)
 {
     struct unruly_producer *p = TEL_CONTAINER_OF(base, struct unruly_producer, base);
@@ -100,14 +107,16 @@ static int poll_producer(struct tel_producer *base, int timeout_ms)
     for (size_t i = 0; i < mine.len; i++) {
         struct letter *l = &mine.items[i];
         tel_code code = fate(p, l, &failed);
+        if (code == TEL_OK && chance(p, p->t->o.lie_percent)) {
+            pass_on(p, l, NULL, NULL);
+            code = TEL_ERR_UNAVAILABLE;
+        }
         if (code != TEL_OK) {
             (void)tel_error_set(&err, code, "by chance");
             l->cb(l->ctx, code, -1, &err);
             ran++;
         } else {
-            while (tel_producer_send(p->inner, l->partition, l->key, l->value, l->cb, l->ctx,
-                                     &err) != TEL_OK)
-                tel_producer_poll(p->inner, 1);
+            pass_on(p, l, l->cb, l->ctx);
         }
         letter_free(l);
     }

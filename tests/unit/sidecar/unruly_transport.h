@@ -11,6 +11,7 @@ struct unruly_options {
     uint64_t seed;
     unsigned full_percent;   /* of sends are told AGAIN */
     unsigned fail_percent;   /* of deliveries fail, retriably */
+    unsigned lie_percent;    /* of deliveries are told as failed though they were made */
     bool overtake;           /* what was sent behind a failed message is delivered all the same */
     size_t refuse_at_send;   /* messages above so many bytes: LIMIT at once; 0: none */
     size_t refuse_later;     /* the same, but told as their fate */
