@@ -237,6 +237,7 @@ tel_code partition_flush(struct partition *p, struct tel_error *err)
         drop_chunks(p);
         if (p->consumer)
             tel_consumer_release(p->consumer, p->next.offset);
+        partition_learnt_write(p, false);
         return TEL_OK;
     }
     p->retry_ms = p->retry_ms ? TEL_MIN(p->retry_ms * 2, RETRY_MS_MAX) : RETRY_MS_FIRST;

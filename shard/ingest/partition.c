@@ -55,6 +55,7 @@ tel_code partition_new(const struct partition_options *options, struct partition
         p->schemas = tel_schema_folder_new(tel_fs_system(), options->schemas_dir);
     p->decoder = tel_record_decoder_new(p->schemas ? tel_schema_folder_lookup : NULL, p->schemas);
     p->learnt = segment_learnt_new();
+    partition_learnt_read(p);
     p->builder = segment_builder_new(p->learnt);
     *ret = p;
     return TEL_OK;
@@ -299,6 +300,8 @@ static void own(void *arg)
     }
     if (atomic_load(&p->stop_flush) && p->oldest_ns != 0 && !atomic_load(&p->paused))
         (void)partition_flush(p, NULL);
+    if (atomic_load(&p->stop_flush))
+        partition_learnt_write(p, true);
     tel_consumer_free(p->consumer);
     p->consumer = NULL;
 }

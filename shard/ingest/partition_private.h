@@ -23,6 +23,7 @@ struct partition {
     struct tel_record_decoder *decoder;
     struct segment_learnt *learnt;
     struct segment_builder *builder;
+    int64_t learnt_at_ns; /* monotonic: what is learnt is not written again before */
     struct sources sources;
     struct store_position next;       /* the message to take next */
     struct store_position replay_end; /* below it, days may hold what is read again */
@@ -56,6 +57,9 @@ TEL_MUST_USE tel_code partition_take(struct partition *p, const struct tel_messa
 /* Makes the open chunk visible. */
 void partition_seal(struct partition *p);
 bool partition_flush_due(const struct partition *p, int64_t mono_ns);
+/* What is learnt, from the disk and to it. at_once: though little time has passed since the last. */
+void partition_learnt_read(struct partition *p);
+void partition_learnt_write(struct partition *p, bool at_once);
 void partition_set_error(struct partition *p, const char *text);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/logsql/filter.h"
 #include "shard/maintain/rebuild.h"
 
@@ -148,6 +149,7 @@ static tel_code merge_inputs(struct merger *merger, struct store *store,
         stats->failures++;
     }
     segment_builder_reset(merger->builder);
+    segment_learnt_age(merger->learnt, tel_wall_ns(tel_clock_system()));
     rebuild_done(&rebuild);
     return rc;
 }

@@ -1,86 +1,8 @@
 /* See learn.h. Three tables: known skeletons, clusters by coarse key, templates by skeleton. */
-#include "shard/segment/learn.h"
-
 #include <stdlib.h>
 
-#include "common/base/buf.h"
 #include "common/base/hash.h"
-#include "common/base/map.h"
-#include "common/base/vec.h"
-
-#define KNOWN_SLOTS      (1u << 16) /* at most half of them are used */
-#define AGE_MAX          (1u << 20) /* lines */
-#define KNOWN_BYTES_MAX  (16u << 20)
-#define TEMPLATES_MAX    (1u << 16)
-#define CLUSTERS_MAX     (1u << 15)
-#define CLUSTERS_PER_KEY 8u
-#define FAMILIES_MAX     4096u
-#define WORDS_MAX        96u
-#define WORD_SET         4u /* so many distinct words make a position wild */
-#define FREE_FAILURES    2048u
-
-struct wild {
-    uint32_t before; /* holes of the skeleton before it */
-    uint32_t offset; /* from the end of the last of them, or from the line's begin */
-    uint32_t len;
-};
-
-struct known {
-    uint64_t hash;
-    const char *skeleton;
-    uint32_t skeleton_len, family;
-    uint32_t template_number;
-    uint32_t cluster, version;
-    uint32_t wild_count;
-    const struct wild *wilds;
-};
-
-struct position {
-    uint32_t words[WORD_SET];
-    uint8_t count;
-    bool wild;
-};
-
-struct cluster {
-    uint32_t next; /* of the same key, +1 */
-    uint32_t word_count, wild_count, version;
-    struct position *positions;
-};
-
-struct family {
-    uint64_t rows;
-    uint64_t failures; /* lines that made a template or found none */
-    uint32_t skipped;
-};
-
-struct word_run {
-    uint32_t start, len;
-};
-
-struct segment_learnt {
-    uint32_t *known_slots; /* by hash: known + 1; what is looked up often lies together in `known` */
-    TEL_VEC(struct known) known;
-    struct tel_arena arena; /* skeletons, wild lists, templates' text */
-    struct tel_map template_numbers;
-    TEL_VEC(struct learnt_template) templates;
-    uint64_t generation;
-    uint64_t worked_out; /* lines since the table of known skeletons is full */
-
-    struct tel_map cluster_heads; /* coarse key -> cluster + 1 */
-    TEL_VEC(struct cluster) clusters;
-    struct tel_arena cluster_arena;
-
-    struct tel_map family_numbers;
-    TEL_VEC(struct family) families;
-
-    struct tel_buf coarse, text; /* scratch */
-    struct word_run runs[WORDS_MAX];
-    uint32_t hashes[WORDS_MAX];
-    size_t run_count;
-    struct wild wilds[WORDS_MAX]; /* of the line at hand */
-    bool made_template;           /* for it */
-    struct hole merged[SPLIT_HOLES_ALL];
-};
+#include "shard/segment/learn_private.h"
 
 struct segment_learnt *segment_learnt_new(void)
 {
@@ -119,6 +41,21 @@ static const char *const family_labels[] = {
     "job",     "program",     "unit",    "deployment",   "app.kubernetes.io/name",
 };
 
+uint32_t learnt_family_put(struct segment_learnt *l, struct tel_span key)
+{
+    if (l->families.len >= FAMILIES_MAX) {
+        uint64_t *old = tel_map_get(&l->family_numbers, key);
+        return old ? (uint32_t)*old : (uint32_t)(tel_hash64(key, 1) % FAMILIES_MAX);
+    }
+    bool fresh;
+    uint64_t *number = tel_map_put(&l->family_numbers, key, &fresh);
+    if (fresh) {
+        *number = l->families.len;
+        tel_vec_push(&l->families, ((struct family){0}));
+    }
+    return (uint32_t)*number;
+}
+
 uint32_t learnt_family(struct segment_learnt *l, const struct tel_field *labels,
                        uint32_t label_count)
 {
@@ -135,18 +72,7 @@ uint32_t learnt_family(struct segment_learnt *l, const struct tel_field *labels,
         tel_buf_add_char(key, '=');
         tel_buf_add_span(key, labels[i].value);
     }
-    if (l->families.len >= FAMILIES_MAX) {
-        uint64_t *old = tel_map_get(&l->family_numbers, tel_buf_span(key));
-        return old ? (uint32_t)*old
-                   : (uint32_t)(tel_hash64(tel_buf_span(key), 1) % FAMILIES_MAX);
-    }
-    bool fresh;
-    uint64_t *number = tel_map_put(&l->family_numbers, tel_buf_span(key), &fresh);
-    if (fresh) {
-        *number = l->families.len;
-        tel_vec_push(&l->families, ((struct family){0}));
-    }
-    return (uint32_t)*number;
+    return learnt_family_put(l, tel_buf_span(key));
 }
 
 const struct learnt_template *learnt_template(const struct segment_learnt *l, uint32_t number)
@@ -160,7 +86,7 @@ uint64_t learnt_generation(const struct segment_learnt *l)
     return l->generation;
 }
 
-static void forget_templates(struct segment_learnt *l)
+void learnt_forget_templates(struct segment_learnt *l)
 {
     memset(l->known_slots, 0, KNOWN_SLOTS * sizeof(*l->known_slots));
     tel_vec_clear(&l->known);
@@ -169,11 +95,6 @@ static void forget_templates(struct segment_learnt *l)
     tel_arena_reset(&l->arena);
     l->generation++;
     l->worked_out = 0;
-    if (l->clusters.len > CLUSTERS_MAX / 2) {
-        tel_map_clear(&l->cluster_heads);
-        tel_vec_clear(&l->clusters);
-        tel_arena_reset(&l->cluster_arena);
-    }
 }
 
 /* Does a word that ends at `end` name a value? */
@@ -225,37 +146,50 @@ static bool position_holds(const struct position *p, uint32_t word)
 /* The words that were just reduced join the cluster. */
 static void cluster_join(struct segment_learnt *l, struct cluster *c)
 {
+    c->used_s = l->now_s;
     for (size_t i = 0; i < l->run_count; i++) {
         struct position *p = &c->positions[i];
         if (p->wild || position_holds(p, l->hashes[i]))
             continue;
         if (p->count < WORD_SET - 1) {
             p->words[p->count++] = l->hashes[i];
+            l->changes++;
         } else if ((c->wild_count + 1) * 2 <= c->word_count + 1) {
             p->wild = true;
             c->wild_count++;
             c->version++;
+            l->changes++;
         }
     }
 }
 
-static uint32_t cluster_new(struct segment_learnt *l, uint64_t *head)
+struct cluster *learnt_cluster_put(struct segment_learnt *l, uint64_t key, uint32_t family,
+                                   size_t word_count)
 {
-    struct cluster c = {.next = (uint32_t)*head, .word_count = (uint32_t)l->run_count};
-    c.positions = TEL_ARENA_ARRAY(&l->cluster_arena, struct position, l->run_count);
+    if (l->clusters.len >= CLUSTERS_MAX || l->cluster_arena.bytes >= CLUSTER_BYTES)
+        return NULL;
+    uint64_t whole[2] = {key, family};
+    uint64_t *head = tel_map_put(&l->cluster_heads, tel_span_make(whole, sizeof(whole)), NULL);
+    struct cluster c = {.key = key,
+                        .family = family,
+                        .next = (uint32_t)*head,
+                        .word_count = (uint32_t)word_count,
+                        .used_s = l->now_s};
+    c.positions = TEL_ARENA_ARRAY(&l->cluster_arena, struct position, word_count);
     tel_vec_push(&l->clusters, c);
     *head = l->clusters.len;
-    return (uint32_t)l->clusters.len - 1;
+    l->changes++;
+    return &l->clusters.items[l->clusters.len - 1];
 }
 
 /* The cluster of the words that were just reduced; LEARNT_NONE if there is no room for one. */
 static uint32_t cluster_find(struct segment_learnt *l, uint32_t family, size_t holes)
 {
-    uint64_t key[2] = {tel_hash64(tel_buf_span(&l->coarse), family), family};
-    uint64_t *head = tel_map_put(&l->cluster_heads, tel_span_make(key, sizeof(key)), NULL);
+    uint64_t key[2] = {tel_hash64(tel_buf_span(&l->coarse), 0), family};
+    const uint64_t *head = tel_map_get(&l->cluster_heads, tel_span_make(key, sizeof(key)));
     uint32_t best = LEARNT_NONE, count = 0;
     size_t best_score = 0; /* of 1,024 */
-    for (uint32_t at = (uint32_t)*head; at; at = l->clusters.items[at - 1].next, count++) {
+    for (uint32_t at = head ? (uint32_t)*head : 0; at; at = l->clusters.items[at - 1].next, count++) {
         const struct cluster *c = &l->clusters.items[at - 1];
         size_t equal = 0, fixed = 0;
         if (c->word_count != l->run_count)
@@ -273,8 +207,8 @@ static uint32_t cluster_find(struct segment_learnt *l, uint32_t family, size_t h
     }
     if (best_score > 512)
         return best;
-    if (count < CLUSTERS_PER_KEY && l->clusters.len < CLUSTERS_MAX)
-        return cluster_new(l, head);
+    if (count < CLUSTERS_PER_KEY && learnt_cluster_put(l, key[0], family, l->run_count))
+        return (uint32_t)l->clusters.len - 1;
     return best_score > 256 ? best : LEARNT_NONE;
 }
 
@@ -391,7 +325,7 @@ static uint32_t match_unknown(struct segment_learnt *l, uint32_t family, struct 
         return LEARNT_NONE;
     if (l->templates.len >= TEMPLATES_MAX || l->arena.bytes > KNOWN_BYTES_MAX ||
         l->worked_out > AGE_MAX) {
-        forget_templates(l);
+        learnt_forget_templates(l);
         slot = hash % KNOWN_SLOTS;
     }
     struct known k = {.hash = hash, .family = family};
@@ -437,11 +371,12 @@ uint32_t learnt_match(struct segment_learnt *l, uint32_t family, struct splitter
         if (k->hash != hash || k->family != family || k->skeleton_len != skeleton.len ||
             memcmp(k->skeleton, skeleton.ptr, skeleton.len) != 0)
             continue;
-        if (TEL_UNLIKELY(k->cluster != LEARNT_NONE &&
-                         (k->cluster >= l->clusters.len ||
-                          l->clusters.items[k->cluster].version != k->version)) &&
-            !relearn(l, family, sp, k))
-            return LEARNT_NONE;
+        if (k->cluster != LEARNT_NONE) {
+            struct cluster *c = &l->clusters.items[k->cluster];
+            c->used_s = l->now_s;
+            if (TEL_UNLIKELY(c->version != k->version) && !relearn(l, family, sp, k))
+                return LEARNT_NONE;
+        }
         return settle(l, sp, k);
     }
     return match_unknown(l, family, sp, hash, slot);

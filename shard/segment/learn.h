@@ -12,7 +12,7 @@
  *
  * Words before = and ": are keys and never become wild. All is per *family*: the streams of one
  * application, whichever host or pod they come from. Everything is bounded; what is full is
- * forgotten and learnt again. One thread at a time.
+ * forgotten and learnt again. Clusters live on over restarts (learn_keep.c). One thread at a time.
  */
 #ifndef SHARD_SEGMENT_LEARN_H
 #define SHARD_SEGMENT_LEARN_H

@@ -16,6 +16,7 @@
 #include "common/logsql/block.h"
 #include "common/record/batch.h"
 
+struct tel_buf;
 struct tel_filter;
 
 /* ---- building ----------------------------------------------------------------------------- */
@@ -25,6 +26,20 @@ struct segment_learnt; /* what is learnt about a shard's streams and lives on be
 
 struct segment_learnt *segment_learnt_new(void);
 void segment_learnt_free(struct segment_learnt *learnt);
+
+#define SEGMENT_LEARNT_BYTES (1u << 20)
+
+/* Appends what is learnt, of which what was used last, in at most SEGMENT_LEARNT_BYTES. */
+void segment_learnt_save(struct segment_learnt *learnt, struct tel_buf *out);
+/* Puts what was saved in place of what is learnt. TEL_ERR_CORRUPT, TEL_ERR_UNSUPPORTED: it cannot be
+ * read, and nothing is learnt now. Not while a builder has events. */
+TEL_MUST_USE tel_code segment_learnt_load(struct segment_learnt *learnt, struct tel_span bytes,
+                                          struct tel_error *err);
+/* How much was learnt since the last save or load; 0: nothing is to be saved. */
+uint64_t segment_learnt_changes(const struct segment_learnt *learnt);
+/* Tells the time, and forgets what was not used for two weeks, or what there is too much of. Not while
+ * a builder has events. */
+void segment_learnt_age(struct segment_learnt *learnt, int64_t wall_ns);
 
 struct segment_section {
     uint32_t id;

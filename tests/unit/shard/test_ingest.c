@@ -570,12 +570,56 @@ static void test_pause(void **state)
     bench_end(&b);
 }
 
+/* What is learnt of lines lies beside the store. It is there after a restart; one that is damaged, or
+ * that cannot be written, stops nothing. */
+static void test_learnt(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct tel_map bodies;
+    struct tel_error err = {0};
+    struct tel_buf first = {0}, again = {0};
+    struct tel_fs *fs = tel_fs_system();
+    char path[96];
+    tel_map_init(&bodies);
+    bench_begin(&b, 1, false);
+    snprintf(path, sizeof(path), "%s/learnt", b.dir);
+    for (int64_t i = 0; i < 4; i++) {
+        put(&b, "src", (uint64_t)i * 60 + 1, 60, 2);
+        assert_int_equal(feed(&b, i), TEL_OK);
+        assert_int_equal(partition_flush(b.partition, &err), TEL_OK);
+        bench_close(&b, false);
+        if (i == 1) /* cut short */
+            assert_int_equal(tel_fs_write_atomic(fs, path, tel_span_make(first.ptr, first.len / 2),
+                                                 &err), TEL_OK);
+        if (i == 2) { /* something stands in its place */
+            assert_int_equal(tel_fs_remove_all(fs, path, &err), TEL_OK);
+            assert_int_equal(tel_fs_mkdir_all(fs, path, &err), TEL_OK);
+        }
+        bench_open(&b);
+        if (i == 0)
+            assert_int_equal(tel_fs_read_all(fs, path, SEGMENT_LEARNT_BYTES, &first, &err), TEL_OK);
+        assert_int_equal(find_all(&b, &bodies), 60 * (i + 1));
+    }
+    struct segment_learnt *learnt = segment_learnt_new();
+    assert_int_equal(segment_learnt_load(learnt, tel_buf_span(&first), &err), TEL_OK);
+    segment_learnt_save(learnt, &again);
+    assert_true(tel_span_eq(tel_buf_span(&first), tel_buf_span(&again)));
+    assert_true(first.len > 20); /* some lines are in it */
+    segment_learnt_free(learnt);
+    tel_buf_free(&first);
+    tel_buf_free(&again);
+    tel_map_free(&bodies);
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),       cmocka_unit_test(test_half_flush),
         cmocka_unit_test(test_gap),         cmocka_unit_test(test_empty_again),
         cmocka_unit_test(test_trouble),     cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_learnt),
     };
     tel_log_set_level(getenv("TEST_LOG") ? TEL_LOG_DEBUG : TEL_LOG_OFF);
     return cmocka_run_group_tests(tests, NULL, NULL);
