@@ -248,3 +248,16 @@ const struct fanout_totals *fanout_totals(const struct fanout *f)
 {
     return &f->totals;
 }
+
+size_t fanout_marks(const struct fanout *f, struct tel_arena *arena,
+                    const struct cursor_mark **ret)
+{
+    struct cursor_mark *marks = TEL_ARENA_ARRAY(arena, struct cursor_mark, f->part_count + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < f->part_count; i++)
+        if (f->parts[i].done)
+            marks[n++] = (struct cursor_mark){f->parts[i].replicas->partition,
+                                              f->parts[i].watermark};
+    *ret = marks;
+    return n;
+}

@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 
+#include "router/cursor.h"
 #include "router/replica_health.h"
 #include "router/rows.h"
 #include "router/shard_client.h"
@@ -36,6 +37,10 @@ struct fanout_options {
     struct shard_map *map;
     /* Sent to every server with its partitions; what it points to outlives the fanout. */
     Telescope__Shard__V1__SearchRequest request;
+    /* What a server must have searched of a partition at least; partitions may lack here. Outlive
+     * the fanout. */
+    const struct cursor_mark *marks;
+    size_t mark_count;
     int64_t deadline_ns;           /* monotonic */
     int hedge_after_ms;            /* 0: never */
     size_t hold_bytes;             /* rows a source holds back so that it can be replaced, */
@@ -87,5 +92,8 @@ struct fanout_totals {
     uint32_t searches, failovers, hedges;
 };
 const struct fanout_totals *fanout_totals(const struct fanout *f);
+/* How far the partitions that are not missing were searched; when all has ended. */
+size_t fanout_marks(const struct fanout *f, struct tel_arena *arena,
+                    const struct cursor_mark **ret);
 
 #endif

@@ -11,6 +11,7 @@ struct part {
     const struct shard_replicas *replicas;
     uint32_t tried; /* bit i: replica (turn + i) has been asked */
     bool missing, done, late;
+    int64_t watermark; /* of the server that is done with it */
     char *why; /* the last failure, or what is missing */
 };
 

@@ -107,6 +107,14 @@ void fanout_source_kill(struct fanout_source *s)
     s->rival_of = NULL;
 }
 
+static int64_t needed_watermark(const struct fanout *f, uint32_t partition)
+{
+    for (size_t i = 0; i < f->o.mark_count; i++)
+        if (f->o.marks[i].partition == partition)
+            return f->o.marks[i].offset;
+    return INT64_MIN;
+}
+
 static const struct shard_events source_events;
 
 static struct fanout_source *source_start(struct fanout *f, const char *address,
@@ -123,16 +131,22 @@ static struct fanout_source *source_start(struct fanout *f, const char *address,
         s->next->prev = s;
     f->sources = s;
     uint32_t *partitions = tel_calloc(count, sizeof(*partitions));
-    for (size_t i = 0; i < count; i++)
+    int64_t *watermarks = tel_calloc(count, sizeof(*watermarks));
+    for (size_t i = 0; i < count; i++) {
         partitions[i] = parts[i]->replicas->partition;
+        watermarks[i] = needed_watermark(f, partitions[i]);
+    }
     Telescope__Shard__V1__SearchRequest request = f->o.request;
     request.map_version = shard_map_version(f->o.map);
     request.n_partitions = count;
     request.partitions = partitions;
+    request.n_watermarks = f->o.mark_count ? count : 0;
+    request.watermarks = watermarks;
     int64_t left_ms = (f->o.deadline_ns - s->started_ns) / TEL_NS_PER_MS;
     s->search = f->o.client->ops->search(f->gather, address, &request, left_ms, &source_events, s);
     f->totals.searches++;
     free(partitions);
+    free(watermarks);
     return s;
 }
 
@@ -325,11 +339,15 @@ static void totals_add(struct fanout_totals *t, const Telescope__Shard__V1__Sear
 }
 
 /* What the server says about a partition that it was asked for. */
-static const char *end_missing(const Telescope__Shard__V1__SearchEnd *end, uint32_t partition)
+static const char *end_missing(const Telescope__Shard__V1__SearchEnd *end, uint32_t partition,
+                               int64_t *ret_watermark)
 {
-    for (size_t i = 0; i < end->n_partitions; i++)
-        if (end->partitions[i]->partition == partition)
+    for (size_t i = 0; i < end->n_partitions; i++) {
+        if (end->partitions[i]->partition == partition) {
+            *ret_watermark = end->partitions[i]->watermark;
             return end->partitions[i]->missing;
+        }
+    }
     return "the server does not say what it searched";
 }
 
@@ -343,7 +361,7 @@ static void source_end(struct fanout_source *s, const Telescope__Shard__V1__Sear
     uint32_t bit;
     for (size_t i = 0; i < s->parts.len; i++) {
         struct part *p = s->parts.items[i];
-        const char *why = end_missing(end, p->replicas->partition);
+        const char *why = end_missing(end, p->replicas->partition, &p->watermark);
         if (!why[0])
             continue;
         char text[TEL_ERROR_TEXT_MAX];

@@ -17,16 +17,17 @@ struct newest {
     size_t memory_max, held_bytes;
     TEL_VEC(struct pick) picks;  /* newest first */
     TEL_VEC(struct rows *) held; /* taken from their sources */
-    size_t left;                 /* picks that were not shown yet */
-    bool begun;
+    size_t next, left;           /* picks[next..left) were not shown yet */
+    bool newest_first, begun;
     struct tel_arena arena; /* of the block that is shown */
 };
 
-struct newest *newest_new(uint64_t limit, uint64_t offset, size_t memory_max)
+struct newest *newest_new(uint64_t limit, uint64_t offset, bool newest_first, size_t memory_max)
 {
     struct newest *n = TEL_NEW(struct newest);
     n->limit = limit;
     n->offset = offset;
+    n->newest_first = newest_first;
     n->memory_max = memory_max;
     return n;
 }
@@ -152,14 +153,20 @@ static bool column_empty(const struct tel_column *c, const struct pick *picks, s
     return true;
 }
 
-/* picks[0..count), all of the same rows, oldest last, turned round. */
+/* The row of the i-th line of a block of picks[0..count), which are newest first. */
+static size_t row_at(const struct newest *n, const struct pick *picks, size_t count, size_t i)
+{
+    return picks[n->newest_first ? i : count - 1 - i].row;
+}
+
+/* picks[0..count), all of the same rows, in the order asked for. */
 static void make_block(struct newest *n, const struct pick *picks, size_t count,
                        struct tel_block *ret)
 {
     const struct tel_block *from = &picks[0].rows->block;
     struct tel_row_key *keys = TEL_ARENA_ARRAY(&n->arena, struct tel_row_key, count);
     for (size_t i = 0; i < count; i++)
-        keys[i] = from->keys[picks[count - 1 - i].row];
+        keys[i] = from->keys[row_at(n, picks, count, i)];
     struct tel_column *columns = TEL_ARENA_ARRAY(&n->arena, struct tel_column, from->column_count);
     size_t used = 0;
     for (size_t c = 0; c < from->column_count; c++) {
@@ -172,28 +179,66 @@ static void make_block(struct newest *n, const struct pick *picks, size_t count,
             continue;
         struct tel_span *values = TEL_ARENA_ARRAY(&n->arena, struct tel_span, count);
         for (size_t i = 0; i < count; i++)
-            values[i] = col->values[picks[count - 1 - i].row];
+            values[i] = col->values[row_at(n, picks, count, i)];
         columns[used++] = (struct tel_column){.name = col->name, .values = values};
     }
     *ret =
         (struct tel_block){.rows = count, .keys = keys, .column_count = used, .columns = columns};
 }
 
+/* The next run of picks that lie in the same rows: [*ret_begin, *ret_end). */
+static bool next_run(struct newest *n, size_t *ret_begin, size_t *ret_end)
+{
+    if (n->next >= n->left)
+        return false;
+    const struct pick *picks = n->picks.items;
+    size_t begin, end;
+    if (n->newest_first) {
+        begin = end = n->next;
+        while (end < n->left && end - begin < BLOCK_ROWS_MAX && picks[end].rows == picks[begin].rows)
+            end++;
+        n->next = end;
+    } else {
+        end = n->left;
+        begin = end - 1;
+        while (begin > n->next && end - begin < BLOCK_ROWS_MAX &&
+               picks[begin - 1].rows == picks[end - 1].rows)
+            begin--;
+        n->left = begin;
+    }
+    *ret_begin = begin;
+    *ret_end = end;
+    return true;
+}
+
 bool newest_next(struct newest *n, struct tel_block *ret)
 {
     if (!n->begun) {
         n->begun = true;
+        n->next = (size_t)TEL_MIN(n->offset, n->picks.len);
         n->left = n->picks.len;
     }
-    if (n->left <= n->offset)
+    size_t begin, end;
+    if (!next_run(n, &begin, &end))
         return false;
-    size_t end = n->left, begin = end - 1;
-    const struct rows *rows = n->picks.items[begin].rows;
-    while (begin > n->offset && end - begin < BLOCK_ROWS_MAX &&
-           n->picks.items[begin - 1].rows == rows)
-        begin--;
-    n->left = begin;
     tel_arena_reset(&n->arena);
     make_block(n, &n->picks.items[begin], end - begin, ret);
+    return true;
+}
+
+void newest_drop(struct fanout *f)
+{
+    for (struct fanout_source *s = fanout_first(f), *next; s; s = next) {
+        next = fanout_next(s);
+        rows_free(fanout_pop(s));
+    }
+}
+
+bool newest_last_key(const struct newest *n, struct tel_row_key *ret)
+{
+    if (n->picks.len == 0 || n->picks.len < n->limit + n->offset)
+        return false;
+    const struct pick *last = &n->picks.items[n->picks.len - 1];
+    *ret = last->rows->block.keys[last->row];
     return true;
 }

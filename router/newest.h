@@ -10,8 +10,9 @@
 
 struct newest;
 
-/* The newest `limit` rows behind the newest `offset`. Rows are held up to memory_max bytes. */
-struct newest *newest_new(uint64_t limit, uint64_t offset, size_t memory_max);
+/* The newest `limit` rows behind the newest `offset`, to be shown oldest first, or newest first.
+ * Rows are held up to memory_max bytes. */
+struct newest *newest_new(uint64_t limit, uint64_t offset, bool newest_first, size_t memory_max);
 void newest_free(struct newest *n); /* NULL is fine */
 
 /* Takes what can be taken from the fanout. *ret_full: there is nothing more to find.
@@ -19,8 +20,13 @@ void newest_free(struct newest *n); /* NULL is fine */
 TEL_MUST_USE tel_code newest_take(struct newest *n, struct fanout *f, bool *ret_full,
                                   struct tel_error *err);
 
-/* When all is taken: the next rows, oldest first, as a block that is valid until the next call.
+/* When all is taken and more is not wanted: throws away what the fanout has. */
+void newest_drop(struct fanout *f);
+
+/* When all is taken: the next rows, in the order asked for, as a block that is valid until the next call.
  * False: no more. */
 bool newest_next(struct newest *n, struct tel_block *ret);
+/* The key of the oldest row, if there are as many as asked for: there may be more behind it. */
+bool newest_last_key(const struct newest *n, struct tel_row_key *ret);
 
 #endif

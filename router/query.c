@@ -2,7 +2,8 @@
  * Two ways to answer (query.h has the outline):
  *
  *   newest   a limit, and no pipe that orders or gathers: the shards run all pipes and send their
- *            newest rows in order; the router merges (newest.h) and shows them oldest first
+ *            newest rows in order; the router merges (newest.h) and shows them oldest first. A
+ *            page (cursor.h) is the same behind a key, and newest first
  *   stream   everything else: rows go into the chain of the remaining pipes as they come
  *
  * At the deadline the shards that have not answered are given up and named; what the others said is
@@ -37,6 +38,9 @@ struct query {
     struct query_params params;
     struct tel_arena arena;
     char *tenant;
+    Telescope__Shard__V1__RowKey before; /* of a page */
+    const struct cursor_mark *marks;     /* of the first page, for the next ones */
+    size_t mark_count;
     struct tel_query *tree;
     bool owns_tree, admitted;
     struct tel_exec exec;
@@ -116,6 +120,16 @@ static struct query *query_new(struct router *router, const struct query_params 
     return q;
 }
 
+static tel_code query_check_page(const struct query *q, struct tel_error *err)
+{
+    if (!tel_query_is_row_local(q->tree))
+        return tel_error_set(err, TEL_ERR_INVALID,
+                             "pages are of events: no pipes that order, limit or gather rows");
+    if (q->params.limit == 0 || q->params.offset > 0)
+        return tel_error_set(err, TEL_ERR_INVALID, "a page has a limit, and no offset");
+    return TEL_OK;
+}
+
 /* A limit that the newest rows do not answer becomes pipes. */
 static tel_code query_append_limit(struct query *q, struct tel_error *err)
 {
@@ -158,6 +172,20 @@ static tel_code query_text(struct query *q, struct tel_error *err)
     return TEL_OK;
 }
 
+/* The place of a page that is not the first. */
+static Telescope__Shard__V1__RowKey *query_before(struct query *q)
+{
+    const struct cursor *c = q->params.cursor;
+    telescope__shard__v1__row_key__init(&q->before);
+    q->before.time_ns = c->key.time_ns;
+    q->before.partition = c->key.partition;
+    q->before.offset = c->key.offset;
+    q->before.index = c->key.index;
+    q->marks = c->marks;
+    q->mark_count = c->mark_count;
+    return &q->before;
+}
+
 static tel_code query_plan(struct query *q, struct tel_error *err)
 {
     const struct tel_query_options *o = &q->tree->options;
@@ -167,7 +195,8 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     uint64_t max_rows = 0;
     if (q->params.limit && tel_query_is_row_local(q->tree)) {
         max_rows = q->params.limit + q->params.offset;
-        q->newest = newest_new(q->params.limit, q->params.offset, q->exec.memory_limit);
+        q->newest = newest_new(q->params.limit, q->params.offset, q->params.page,
+                               q->exec.memory_limit);
     }
     tel_code rc = query_text(q, err);
     if (rc != TEL_OK)
@@ -180,6 +209,8 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     request.start_ns = bounds ? q->params.start_ns : 0;
     request.end_ns = bounds ? q->params.end_ns : 0;
     request.max_rows = max_rows;
+    if (q->newest && q->params.cursor)
+        request.before = query_before(q);
     rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
     if (rc != TEL_OK)
         return rc;
@@ -195,6 +226,8 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .client = q->router->client,
         .map = map,
         .request = request,
+        .marks = q->marks,
+        .mark_count = q->mark_count,
         .deadline_ns = q->shards_deadline_ns,
         .hedge_after_ms = q->router->options.hedge_after_ms,
         /* Nobody waits for the first row of an answer that needs them all. */
@@ -229,6 +262,8 @@ tel_code query_open(struct router *router, const struct query_params *params, te
         rc = tel_error_set(err, TEL_ERR_INVALID, "limit and offset may be %u at most", UINT32_MAX);
     if (rc == TEL_OK)
         rc = tel_query_parse(params->text, params->now_ns, NULL, &q->arena, &q->tree, err);
+    if (rc == TEL_OK && params->page)
+        rc = query_check_page(q, err);
     bool newest = rc == TEL_OK && params->limit && tel_query_is_row_local(q->tree);
     if (rc == TEL_OK && !newest && (params->limit || params->offset))
         rc = query_append_limit(q, err);
@@ -263,6 +298,8 @@ static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_f
         return tel_error_set(err, TEL_ERR_LIMIT, "queries are nested deeper than %d", NESTED_MAX);
     struct query_params params = outer->params;
     params.limit = params.offset = 0;
+    params.page = false;
+    params.cursor = NULL;
     params.timeout_ms = TEL_MAX((outer->deadline_ns - now_ns()) / TEL_NS_PER_MS, 1);
     struct query *q = query_new(outer->router, &params, sink, sink_ctx);
     q->outer = outer;
@@ -290,6 +327,8 @@ static tel_code query_judge(struct query *q, struct tel_error *err)
         return TEL_OK;
     q->gathered = true;
     q->totals = *fanout_totals(q->fanout);
+    if (q->params.page && !q->params.cursor)
+        q->mark_count = fanout_marks(q->fanout, &q->arena, &q->marks);
     struct router_metrics *m = &q->router->metrics;
     tel_counter_add(&m->searches, q->totals.searches);
     tel_counter_add(&m->failovers, q->totals.failovers);
@@ -332,10 +371,15 @@ static tel_code step_newest(struct query *q, bool *ret_again, struct tel_error *
 {
     bool full;
     tel_code rc = newest_take(q->newest, q->fanout, &full, err);
-    if (rc == TEL_OK && full)
-        fanout_enough(q->fanout);
     *ret_again = false;
-    return rc;
+    if (rc != TEL_OK || !full)
+        return rc;
+    /* The first page's servers must say how far they have searched. */
+    if (q->params.page && !q->params.cursor)
+        newest_drop(q->fanout);
+    else
+        fanout_enough(q->fanout);
+    return TEL_OK;
 }
 
 /* Everything is gathered: what the chain still holds, or the newest rows. */
@@ -434,6 +478,20 @@ void query_missing_join(const struct query *q, struct tel_buf *out)
 const struct fanout_totals *query_totals(const struct query *q)
 {
     return &q->totals;
+}
+
+bool query_next_page(const struct query *q, struct cursor *ret)
+{
+    struct tel_row_key key;
+    if (!q->params.page || !newest_last_key(q->newest, &key))
+        return false;
+    *ret = (struct cursor){.now_ns = q->params.now_ns,
+                           .start_ns = q->params.start_ns,
+                           .end_ns = q->params.end_ns,
+                           .key = key,
+                           .marks = q->marks,
+                           .mark_count = q->mark_count};
+    return true;
 }
 
 const struct tel_query *query_tree(const struct query *q)

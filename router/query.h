@@ -26,6 +26,8 @@ struct query_params {
     int64_t now_ns;           /* what relative times refer to */
     int64_t start_ns, end_ns; /* start <= time < end; both 0: no bounds */
     uint64_t limit, offset;   /* 0: none */
+    bool page;                /* newest first, and query_next_page tells where the next one begins */
+    const struct cursor *cursor; /* of this page; NULL: the first one. now, start and end are its */
     int64_t timeout_ms;       /* 0: the router's */
     bool refuse_partial;      /* options(allow_partial_response=...) of the query goes first */
     /* Has the client gone? Asked every 50 ms or so. May be NULL. */
@@ -58,6 +60,10 @@ const char *query_missing_text(const struct query *q, size_t i);
 void query_missing_join(const struct query *q, struct tel_buf *out);
 const struct fanout_totals *query_totals(const struct query *q);
 const struct tel_query *query_tree(const struct query *q);
+
+/* Of a page whose last step was made: false if there is nothing behind it. What *ret points to
+ * lives as long as the query and its params. */
+bool query_next_page(const struct query *q, struct cursor *ret);
 
 void query_close(struct query *q); /* cancels what runs; NULL is fine */
 

@@ -25,6 +25,9 @@ struct query_service {
  * the client does not read. */
 struct answer {
     struct tel_rpc_call *call;
+    struct cursor cursor; /* of a page that is not the first */
+    uint64_t binding;
+    struct tel_arena page_arena;
     struct tel_arena arena;
     uint64_t rows;
 };
@@ -114,11 +117,41 @@ static tel_code send_end(struct answer *a, const struct query *q, struct tel_err
         end.missing[i] = (char *)(uintptr_t)query_missing_text(q, i);
     end.rows = a->rows;
     end.lag_ms = query_totals(q)->lag_ms;
+    struct tel_buf cursor = {0};
+    struct cursor next;
+    if (query_next_page(q, &next))
+        cursor_print(&next, a->binding, &cursor);
+    end.cursor = (char *)(uintptr_t)tel_buf_cstr(&cursor);
     search_response res = TELESCOPE__ROUTER__V1__SEARCH_RESPONSE__INIT;
     res.kind_case = TELESCOPE__ROUTER__V1__SEARCH_RESPONSE__KIND_END;
     res.end = &end;
     tel_code rc = tel_rpc_send_wait(a->call, &res.base);
+    tel_buf_free(&cursor);
     return rc == TEL_OK ? rc : tel_error_set(err, rc, "%s", tel_code_text(rc));
+}
+
+static tel_code read_page(const search_request *req, struct answer *a, struct query_params *p,
+                          struct tel_error *err)
+{
+    if (!req->page)
+        return req->cursor[0] ? tel_error_set(err, TEL_ERR_INVALID, "a cursor goes with page")
+                              : TEL_OK;
+    p->page = true;
+    p->limit = p->limit ? p->limit : CURSOR_PAGE_ROWS;
+    p->refuse_partial = !req->partial_pages;
+    const struct tel_span parts[] = {
+        p->tenant, p->text, tel_arena_printf(&a->page_arena, "%lld", (long long)p->start_ns),
+        tel_arena_printf(&a->page_arena, "%lld", (long long)p->end_ns)};
+    a->binding = cursor_binding(parts, TEL_ARRAY_LEN(parts));
+    if (!req->cursor[0])
+        return TEL_OK;
+    tel_code rc = cursor_parse(tel_span_cstr(req->cursor), a->binding, &a->page_arena, &a->cursor,
+                               err);
+    if (rc != TEL_OK)
+        return rc;
+    p->cursor = &a->cursor;
+    p->now_ns = a->cursor.now_ns;
+    return TEL_OK;
 }
 
 static tel_code run_search(struct query_service *s, const search_request *req, struct answer *a,
@@ -142,7 +175,9 @@ static tel_code run_search(struct query_service *s, const search_request *req, s
         .gone_ctx = a->call,
     };
     struct query *q;
-    tel_code rc = query_open(s->router, &p, answer_sink, a, &q, err);
+    tel_code rc = read_page(req, a, &p, err);
+    if (rc == TEL_OK)
+        rc = query_open(s->router, &p, answer_sink, a, &q, err);
     if (rc != TEL_OK)
         return rc;
     bool more = true;
@@ -162,6 +197,7 @@ static void handle_search(Telescope__Router__V1__Query_Service *self, const sear
     struct tel_error err;
     tel_code rc = run_search((struct query_service *)self, req, &a, &err);
     tel_arena_free(&a.arena);
+    tel_arena_free(&a.page_arena);
     if (rc == TEL_OK)
         tel_rpc_finish_ok(call);
     else

@@ -187,6 +187,42 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
     return true;
 }
 
+/* The bounds as they were written: "-1h" is another moment in every request, and the same bound. */
+static uint64_t page_binding(struct tel_http_request *req, const struct query_params *p)
+{
+    struct tel_span start = TEL_SPAN(""), end = TEL_SPAN("");
+    tel_http_param(req, "start", &start);
+    tel_http_param(req, "end", &end);
+    const struct tel_span parts[] = {p->tenant, p->text, p->extra_filter, start, end};
+    return cursor_binding(parts, TEL_ARRAY_LEN(parts));
+}
+
+bool select_args_page(struct tel_http_request *req, struct select_args *args)
+{
+    struct query_params *p = &args->params;
+    struct tel_span text, partial;
+    struct tel_error err;
+    if (!tel_http_param(req, "cursor", &text))
+        return true;
+    p->page = true;
+    p->limit = p->limit ? p->limit : CURSOR_PAGE_ROWS;
+    /* Whoever goes on from a page that lacked something would never see it. */
+    p->refuse_partial =
+        !tel_http_param(req, "allow_partial_response", &partial) || is_false(partial);
+    args->binding = page_binding(req, p);
+    if (text.len == 0)
+        return true;
+    if (cursor_parse(text, args->binding, tel_http_arena(req), &args->cursor, &err) != TEL_OK) {
+        tel_http_reply_error(req, 400, "%s", err.text);
+        return false;
+    }
+    p->cursor = &args->cursor;
+    p->now_ns = args->cursor.now_ns;
+    p->start_ns = args->cursor.start_ns;
+    p->end_ns = args->cursor.end_ns;
+    return true;
+}
+
 void select_args_done(struct select_args *args)
 {
     tel_query_done(args->tree);

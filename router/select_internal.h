@@ -15,6 +15,8 @@ struct select {
 
 struct select_args {
     struct query_params params;
+    struct cursor cursor; /* of a page that is not the first; params points to it */
+    uint64_t binding;     /* what the next page's cursor is bound to */
     struct tel_query *tree; /* of the query as it was given */
 };
 
@@ -23,6 +25,8 @@ struct select_args {
 bool select_args_read(struct select *s, struct tel_http_request *req, bool paging,
                       struct select_args *ret);
 void select_args_done(struct select_args *args);
+/* cursor=, which makes the query one of pages; behind select_args_read. */
+bool select_args_page(struct tel_http_request *req, struct select_args *args);
 bool select_arg_uint(struct tel_http_request *req, const char *name, uint64_t def, uint64_t *ret);
 bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t def_ns,
                          int64_t *ret_ns);

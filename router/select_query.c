@@ -17,6 +17,7 @@
 
 struct answer {
     struct query *query;
+    struct select_args args; /* spans of it are the request's */
     struct tel_buf out;
     bool ended;
     bool announced; /* what is missing stands in the headers already */
@@ -46,10 +47,24 @@ static void add_error(struct tel_buf *out, struct tel_span text)
     TEL_BUF_ADD_LIT(out, "}\n");
 }
 
+/* The last line of a page: where the next one begins, or that there is none. */
+static void add_cursor(const struct answer *a, struct tel_buf *out)
+{
+    struct cursor next;
+    if (!a->args.params.page)
+        return;
+    TEL_BUF_ADD_LIT(out, "{\"_cursor\":\"");
+    if (query_next_page(a->query, &next))
+        cursor_print(&next, a->args.binding, out);
+    TEL_BUF_ADD_LIT(out, "\"}\n");
+}
+
 static enum tel_http_pull answer_end(struct answer *a, struct tel_buf *out)
 {
-    if (query_missing(a->query) == 0 || a->announced)
+    if (query_missing(a->query) == 0 || a->announced) {
+        add_cursor(a, out);
         return TEL_HTTP_END;
+    }
     struct tel_buf text = {0};
     TEL_BUF_ADD_LIT(&text, "partial answer: ");
     query_missing_join(a->query, &text);
@@ -81,19 +96,28 @@ static enum tel_http_pull answer_pull(void *ctx, struct tel_http_request *req, s
     return more ? TEL_HTTP_MORE : answer_end(a, out);
 }
 
+static bool answer_args(struct select *s, struct tel_http_request *req, const char *pipe,
+                        struct select_args *ret)
+{
+    if (!select_args_read(s, req, true, ret))
+        return false;
+    if (pipe)
+        ret->params.text = select_query_with(req, ret->tree, "%s", pipe);
+    select_args_done(ret);
+    return select_args_page(req, ret);
+}
+
 /* Answers with the rows of the query, or of the query with a pipe behind it. */
 static void answer_rows(struct select *s, struct tel_http_request *req, const char *pipe)
 {
-    struct select_args args;
-    if (!select_args_read(s, req, true, &args))
-        return;
-    if (pipe)
-        args.params.text = select_query_with(req, args.tree, "%s", pipe);
-    select_args_done(&args);
     struct answer *a = TEL_NEW(struct answer);
     struct tel_error err;
     bool more = true;
-    tel_code rc = query_open(s->router, &args.params, answer_sink, a, &a->query, &err);
+    if (!answer_args(s, req, pipe, &a->args)) {
+        answer_free(a);
+        return;
+    }
+    tel_code rc = query_open(s->router, &a->args.params, answer_sink, a, &a->query, &err);
     int64_t until = tel_mono_ns(s->clock) + HEAD_WAIT_MS * TEL_NS_PER_MS;
     while (rc == TEL_OK && more && a->out.len < HEAD_BYTES) {
         rc = query_step(a->query, STEP_MS, &more, &err);
@@ -110,6 +134,7 @@ static void answer_rows(struct select *s, struct tel_http_request *req, const ch
     if (a->announced)
         select_headers(req, a->query);
     if (!more) {
+        add_cursor(a, &a->out);
         tel_http_reply(req, 200, "application/stream+json", tel_buf_span(&a->out));
         answer_free(a);
     } else {

@@ -124,6 +124,7 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         .start_ns = range.from_ns,
         .end_ns = range.end_ns,
         .newest = s->edge == SEARCH_NEWEST && s->keeps_rows ? s->edge_rows : 0,
+        .before = s->has_before ? &s->before : NULL,
         .stop = search_stop,
         .stop_ctx = s,
     };
@@ -190,16 +191,19 @@ static struct segment_stream *find_stream(struct searcher *me, const struct chun
 static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint32_t partition,
                          struct range range, struct segment_event *out)
 {
+    const struct search *s = me->search;
     size_t count = 0;
     struct segment_stream *stream = NULL;
     for (uint32_t i = 0; i < run->count; i++) {
         const struct tel_event *e = &run->events[i];
         if (e->timestamp_ns < range.from_ns || e->timestamp_ns >= range.end_ns)
             continue;
+        struct tel_row_key key = {e->timestamp_ns, partition, run->first + i, run->position.offset};
+        if (s->has_before && tel_row_key_cmp(&key, &s->before) >= 0)
+            continue;
         if (!stream)
             stream = find_stream(me, run);
-        out[count++] = (struct segment_event){
-            {e->timestamp_ns, partition, run->first + i, run->position.offset}, stream, e};
+        out[count++] = (struct segment_event){key, stream, e};
     }
     return count;
 }

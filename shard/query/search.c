@@ -50,6 +50,8 @@ static void plan_range(struct search *s)
     s->start_ns = TEL_MAX(s->start_ns, min);
     if (max < INT64_MAX)
         s->end_ns = TEL_MIN(s->end_ns, max + 1);
+    if (s->has_before && s->before.time_ns < INT64_MAX)
+        s->end_ns = TEL_MIN(s->end_ns, s->before.time_ns + 1);
 }
 
 /* The newest rows in order, as the router asked; or a sort by time with a limit, which a pipe does,
@@ -59,6 +61,11 @@ static void plan_edge(struct search *s, size_t split)
     uint64_t rows;
     bool newest;
     s->ordered = s->request->max_rows > 0;
+    if (s->request->before) {
+        const Telescope__Shard__V1__RowKey *k = s->request->before;
+        s->has_before = true;
+        s->before = (struct tel_row_key){k->time_ns, k->partition, k->index, k->offset};
+    }
     if (s->ordered) {
         s->edge = SEARCH_NEWEST;
         s->edge_rows = s->request->max_rows;
@@ -114,6 +121,11 @@ static tel_code plan(struct search *s, struct tel_error *err)
     plan_edge(s, split);
     if (s->ordered && partial)
         return tel_error_set(err, TEL_ERR_INVALID, "max_rows goes with rows that are events");
+    if (s->has_before && !s->ordered)
+        return tel_error_set(err, TEL_ERR_INVALID, "before goes with max_rows");
+    if (r->n_watermarks && r->n_watermarks != r->n_partitions)
+        return tel_error_set(err, TEL_ERR_INVALID, "%zu watermarks for %zu partitions",
+                             r->n_watermarks, r->n_partitions);
     plan_range(s);
     tel_fields_init(&s->fields, &s->arena);
     tel_query_needed_fields(s->query, 0, &s->fields);
@@ -146,10 +158,18 @@ static struct partition *find_partition(const struct search_env *env, uint32_t i
     return NULL;
 }
 
-static void view_partition(struct search *s, struct search_partition *sp, struct partition *p)
+static void view_partition(struct search *s, struct search_partition *sp, struct partition *p,
+                           int64_t watermark)
 {
     sp->held = true;
     partition_view(p, &s->tenant, s->start_ns, s->end_ns, &sp->view, &sp->missing);
+    if (sp->view.status.visible.offset < watermark) {
+        tel_buf_printf(&sp->missing,
+                       "messages up to offset %" PRId64 " can be searched so far, and an earlier "
+                       "page saw those up to %" PRId64,
+                       sp->view.status.visible.offset, watermark);
+        return;
+    }
     for (size_t i = 0; i < sp->view.store.segments.len; i++) {
         struct store_segment *segment = sp->view.store.segments.items[i];
         tel_vec_push(&s->pieces, ((struct search_piece){.partition = sp,
@@ -180,7 +200,8 @@ static void view_partitions(struct search *s)
         if (twice)
             tel_buf_printf(&sp->missing, "partition %" PRIu32 " was asked for twice", sp->id);
         else if (p)
-            view_partition(s, sp, p);
+            view_partition(s, sp, p,
+                           s->request->n_watermarks ? s->request->watermarks[i] : INT64_MIN);
         else
             tel_buf_printf(&sp->missing, "partition %" PRIu32 " is not held by this server",
                            sp->id);

@@ -68,6 +68,8 @@ struct search {
     struct segment_grouping group;
     enum search_edge edge;
     uint64_t edge_rows; /* N */
+    bool has_before;    /* only rows with smaller keys: */
+    struct tel_row_key before;
     bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */
 
     _Atomic bool reusing; /* results of single segments are kept (reuse.c) */

@@ -104,6 +104,7 @@ struct segment_query {
     const struct tel_filter *filter;
     int64_t start_ns, end_ns; /* start <= time < end */
     uint64_t newest;          /* only the newest so many matching rows; 0: all */
+    const struct tel_row_key *before; /* only rows with smaller keys; NULL: all */
     /* Asked now and then; true ends the search with TEL_ERR_CANCELLED or TEL_ERR_TIMEOUT. */
     tel_code (*stop)(void *ctx);
     void *stop_ctx;

@@ -19,13 +19,38 @@ static size_t row_at_time(const struct view *v, int64_t time_ns)
     return lo;
 }
 
+/* Moves *to down to the first row that is not before the key. Rows of one time are told apart by the
+ * rest of their keys, which are read only if there are some. */
+static tel_code cut_before(struct view *v, const struct tel_row_key *before, size_t *to,
+                           struct tel_error *err)
+{
+    size_t lo = row_at_time(v, before->time_ns), hi = *to;
+    if (hi > lo && v->keys[hi - 1].time_ns > before->time_ns)
+        hi = row_at_time(v, before->time_ns + 1);
+    if (lo < hi) {
+        tel_code rc = view_keys(v, err);
+        if (rc != TEL_OK)
+            return rc;
+        while (lo < hi) {
+            size_t mid = (lo + hi) / 2;
+            if (tel_row_key_cmp(&v->keys[mid], before) < 0)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+    }
+    *to = TEL_MIN(*to, lo);
+    return TEL_OK;
+}
+
 /* The places of the rows in the time range. */
 static tel_code in_time(struct view *v, const struct segment_query *query, uint64_t *bits,
                         uint64_t *ret_rows, struct tel_error *err)
 {
     const struct segment_info *info = &v->reader->info;
     size_t n = info->rows;
-    if (query->start_ns <= info->min_time_ns && query->end_ns > info->max_time_ns) {
+    if (query->start_ns <= info->min_time_ns && query->end_ns > info->max_time_ns &&
+        (!query->before || query->before->time_ns > info->max_time_ns)) {
         memset(bits, 0xff, n / 64 * sizeof(*bits));
         if (n % 64)
             bits[n / 64] = (UINT64_C(1) << (n % 64)) - 1;
@@ -38,6 +63,10 @@ static tel_code in_time(struct view *v, const struct segment_query *query, uint6
     if (rc != TEL_OK)
         return rc;
     size_t from = row_at_time(v, query->start_ns), to = row_at_time(v, query->end_ns);
+    if (query->before)
+        rc = cut_before(v, query->before, &to, err);
+    if (rc != TEL_OK)
+        return rc;
     for (size_t row = from; row < to; row++)
         bits[v->place[row] / 64] |= UINT64_C(1) << (v->place[row] % 64);
     *ret_rows = to > from ? to - from : 0;

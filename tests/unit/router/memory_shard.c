@@ -125,6 +125,12 @@ static bool wanted(const request *req, const struct memory_event *e)
     if ((req->start_ns || req->end_ns) &&
         (e->key.time_ns < req->start_ns || e->key.time_ns >= req->end_ns))
         return false;
+    if (req->before) {
+        const struct tel_row_key before = {req->before->time_ns, req->before->partition,
+                                           req->before->index, req->before->offset};
+        if (tel_row_key_cmp(&e->key, &before) >= 0)
+            return false;
+    }
     for (size_t i = 0; i < req->n_partitions; i++)
         if (req->partitions[i] == e->key.partition)
             return true;
@@ -221,10 +227,14 @@ static search_end *make_end(const struct memory_shard *s, const request *req)
         Telescope__Shard__V1__PartitionState *p = tel_malloc(sizeof(*p));
         telescope__shard__v1__partition_state__init(p);
         p->partition = req->partitions[i];
-        p->watermark = p->high = 1000;
+        p->watermark = p->high = s->watermark ? s->watermark : 1000;
         p->lag_ms = s->lag_ms;
         const char *missing = s->missing;
-        p->missing = tel_strdup(p->partition == s->partitions[0] && missing ? missing : "");
+        if (p->partition != s->partitions[0])
+            missing = NULL;
+        if (i < req->n_watermarks && p->watermark < req->watermarks[i])
+            missing = "behind";
+        p->missing = tel_strdup(missing ? missing : "");
         end->partitions[i] = p;
     }
     return end;

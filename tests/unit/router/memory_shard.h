@@ -33,6 +33,7 @@ struct memory_shard {
     const char *_Atomic missing; /* said of the first partition */
     _Atomic bool no_end;         /* end without a word about partitions */
     _Atomic uint32_t lag_ms;
+    _Atomic int64_t watermark; /* 0: 1000 */
     _Atomic size_t batch_rows; /* 0: 100 */
     _Atomic int searches, cancelled, rows_sent, statuses;
 };
