@@ -213,7 +213,8 @@ static void test_order(void **state)
         begin(&w);
         uint32_t stream = segment_builder_stream(w.builder, &label, 1);
         for (uint32_t i = 0; i < ROWS; i++) {
-            int64_t time_ns = INT64_MIN + (int64_t)tel_rand_below(&r, spreads[k]);
+            int64_t time_ns =
+                (int64_t)((uint64_t)INT64_MIN + tel_rand_below(&r, spreads[k]));
             struct tel_row_key key = {time_ns, 7, i % 10, (ROWS - i) / 10};
             if (spreads[k] == UINT64_MAX)
                 key.time_ns = i % 2 ? INT64_MIN + (i % 9) : INT64_MAX - 1 - (i % 11);
