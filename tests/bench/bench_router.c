@@ -5,17 +5,27 @@
  * --work-ms (a sleep: the shards of a cluster have CPUs of their own, these do not) and sending
  * --rows rows. A query's overhead is the time that its client waits over HTTP, less the time that
  * the slowest of its searches took inside its server: parsing, planning, fan-out, both networks,
- * merging, JSON.
+ * merging, JSON. The control is the same search asked of one shard directly, without a router: its
+ * overhead is what a gRPC call costs here and no router could save.
+ *
+ * The failing cluster is made of processes, this program with --serve: shard i holds partitions i
+ * and i - 1, so that each has two replicas; every tenth is then stopped (SIGSTOP: it takes
+ * connections and says nothing) or killed. A query fails if a row of any partition is missing.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +42,7 @@
 #define SHARDS_MAX 32u
 #define SLOTS      65536u
 
-static unsigned work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
+static unsigned cluster_size = 32, hedge_ms = 200, work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
 static _Atomic int64_t slowest[SLOTS]; /* by the query's number: its slowest search, in ns */
 static _Atomic unsigned numbers;
 
@@ -49,8 +59,7 @@ static void must(tel_code rc, const struct tel_error *err)
     }
 }
 
-/* ---- shards
- * -------------------------------------------------------------------------------------- */
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 struct shard {
     Telescope__Shard__V1__Shard_Service service; /* first */
@@ -109,13 +118,17 @@ static void send_rows(struct tel_rpc_call *call, uint32_t partition, uint32_t n)
     free(text);
 }
 
-static void send_end(struct tel_rpc_call *call, uint32_t partition)
+static void send_end(struct tel_rpc_call *call, const uint32_t *partitions, size_t n)
 {
-    Telescope__Shard__V1__PartitionState state = TELESCOPE__SHARD__V1__PARTITION_STATE__INIT;
-    state.partition = partition;
-    Telescope__Shard__V1__PartitionState *states[] = {&state};
+    Telescope__Shard__V1__PartitionState state[SHARDS_MAX], *states[SHARDS_MAX];
+    n = TEL_MIN(n, SHARDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        telescope__shard__v1__partition_state__init(&state[i]);
+        state[i].partition = partitions[i];
+        states[i] = &state[i];
+    }
     Telescope__Shard__V1__SearchEnd end = TELESCOPE__SHARD__V1__SEARCH_END__INIT;
-    end.n_partitions = 1;
+    end.n_partitions = n;
     end.partitions = states;
     Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
     res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END;
@@ -131,11 +144,10 @@ static void search(Telescope__Shard__V1__Shard_Service *self,
     (void)self;
     (void)reply;
     int64_t begun = now_ns();
-    uint32_t partition = req->partitions[0];
     if (work_ms)
         nanosleep(&(struct timespec){.tv_nsec = (long)(work_ms * TEL_NS_PER_MS)}, NULL);
-    send_rows(call, partition, (uint32_t)TEL_MIN(row_count, req->max_rows));
-    send_end(call, partition);
+    send_rows(call, req->partitions[0], (uint32_t)TEL_MIN(row_count, req->max_rows));
+    send_end(call, req->partitions, req->n_partitions);
     _Atomic int64_t *slot = &slowest[(uint64_t)req->start_ns % SLOTS];
     int64_t took = now_ns() - begun, was = atomic_load(slot);
     while (was < took && !atomic_compare_exchange_weak(slot, &was, took))
@@ -174,8 +186,7 @@ static void shard_stop(struct shard *s)
     tel_rpc_workers_free(s->workers);
 }
 
-/* ---- the router and its clients
- * ------------------------------------------------------------------ */
+/* ---- the router and its clients -------------------------------------------------------------- */
 
 struct bench {
     struct shard shards[SHARDS_MAX];
@@ -186,17 +197,13 @@ struct bench {
     struct tel_http_server *http;
 };
 
-static void bench_start(struct bench *b, unsigned shards)
+/* Takes map over. */
+static void router_serve(struct bench *b, struct shard_map *map, int hedge_after_ms)
 {
     struct tel_error err;
-    struct shard_map *map = shard_map_new(0);
-    b->shard_count = shards;
-    for (unsigned i = 0; i < shards; i++) {
-        shard_start(&b->shards[i]);
-        must(shard_map_add(map, i, b->shards[i].address, &err), &err);
-    }
     must(shard_client_rpc_new(&(struct shard_client_rpc_options){0}, &b->client, &err), &err);
-    b->router = router_new(&(struct router_options){.hedge_after_ms = -1}, b->client, map, NULL);
+    b->router =
+        router_new(&(struct router_options){.hedge_after_ms = hedge_after_ms}, b->client, map, NULL);
     b->select = select_new(b->router, NULL);
     must(tel_http_server_new(
              &(struct tel_http_server_options){.address = "127.0.0.1:0", .connections_max = 4096},
@@ -207,12 +214,29 @@ static void bench_start(struct bench *b, unsigned shards)
     shard_map_unref(map);
 }
 
-static void bench_stop(struct bench *b)
+static void bench_start(struct bench *b, unsigned shards)
+{
+    struct tel_error err;
+    struct shard_map *map = shard_map_new(0);
+    b->shard_count = shards;
+    for (unsigned i = 0; i < shards; i++) {
+        shard_start(&b->shards[i]);
+        must(shard_map_add(map, i, b->shards[i].address, &err), &err);
+    }
+    router_serve(b, map, -1);
+}
+
+static void router_stop(struct bench *b)
 {
     tel_http_server_free(b->http);
     select_free(b->select);
     router_free(b->router);
     b->client->ops->free(b->client);
+}
+
+static void bench_stop(struct bench *b)
+{
+    router_stop(b);
     for (unsigned i = 0; i < b->shard_count; i++)
         shard_stop(&b->shards[i]);
 }
@@ -294,6 +318,53 @@ static double percentile_ms(int64_t *v, size_t n, double p)
     return (double)v[i] / 1e6;
 }
 
+/* ---- the control: one shard, no router -------------------------------------------------------- */
+
+static void direct_rows(void *user, struct shard_search *s, Telescope__Shard__V1__RowBatch *batch)
+{
+    (void)user;
+    (void)s;
+    protobuf_c_message_free_unpacked(&batch->base, NULL);
+}
+
+static void direct_end(void *user, struct shard_search *s, tel_code code,
+                       Telescope__Shard__V1__SearchEnd *end, const struct tel_error *err)
+{
+    (void)s;
+    must(code, err);
+    *(int64_t *)user = now_ns();
+    protobuf_c_message_free_unpacked(&end->base, NULL);
+}
+
+/* The overhead of `queries` searches, asked of one shard as a router asks it. */
+static void direct(struct bench *b, double *ret_p50, double *ret_p99)
+{
+    static const struct shard_events events = {direct_rows, direct_end};
+    const struct shard_client_ops *ops = b->client->ops;
+    TEL_VEC(int64_t) times = {0};
+    uint32_t partition = 0;
+    Telescope__Shard__V1__SearchRequest req = TELESCOPE__SHARD__V1__SEARCH_REQUEST__INIT;
+    req.query = (char *)(uintptr_t) "block";
+    req.max_rows = 100;
+    req.n_partitions = 1;
+    req.partitions = &partition;
+    for (unsigned i = 0; i < queries; i++) {
+        unsigned number = atomic_fetch_add(&numbers, 1) % (SLOTS - 1) + 1;
+        atomic_store(&slowest[number], 0);
+        req.start_ns = number;
+        int64_t begun = now_ns(), ended = 0;
+        struct shard_gather *g = ops->gather(b->client);
+        ops->search(g, b->shards[0].address, &req, 10000, &events, &ended);
+        while (ops->run(g, 50) > 0)
+            ;
+        ops->gather_free(g);
+        tel_vec_push(&times, ended - begun - atomic_load(&slowest[number]));
+    }
+    *ret_p50 = percentile_ms(times.items, times.len, 0.5);
+    *ret_p99 = percentile_ms(times.items, times.len, 0.99);
+    tel_vec_free(&times);
+}
+
 static void overhead(unsigned shards, struct tel_buf *json)
 {
     struct bench b = {.shard_count = 0};
@@ -318,6 +389,11 @@ static void overhead(unsigned shards, struct tel_buf *json)
     fflush(stdout);
     tel_buf_printf(json, "\"overhead_%u\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"failed\":%u},", shards,
                    p50, p99, t.failed);
+    if (shards == 1) {
+        direct(&b, &p50, &p99);
+        printf("   control, no router: overhead p50 %.3f ms, p99 %.3f ms\n", p50, p99);
+        tel_buf_printf(json, "\"overhead_direct\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f},", p50, p99);
+    }
     close(fd);
     tel_buf_free(&buf);
     tel_vec_free(&t.total);
@@ -325,8 +401,7 @@ static void overhead(unsigned shards, struct tel_buf *json)
     bench_stop(&b);
 }
 
-/* ---- many at once
- * -------------------------------------------------------------------------------- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 struct asker {
     pthread_t thread;
@@ -381,7 +456,7 @@ static void many(unsigned shards, struct tel_buf *json)
            all.failed);
     tel_buf_printf(json,
                    "\"concurrent\":{\"clients\":%u,\"shards\":%u,\"queries_per_second\":%.0f,"
-                   "\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"cpu_us\":%.0f,\"failed\":%u}",
+                   "\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"cpu_us\":%.0f,\"failed\":%u},",
                    concurrent, shards, rate, p50, p99, cpu_us, all.failed);
     pthread_attr_destroy(&attr);
     tel_vec_free(&all.total);
@@ -389,19 +464,123 @@ static void many(unsigned shards, struct tel_buf *json)
     bench_stop(&b);
 }
 
+/* ---- processes, some of them failing ----------------------------------------------------------- */
+
+struct server {
+    pid_t pid;
+    char address[32];
+};
+
+/* --serve: a shard in a process of its own, until it is killed or its parent ends. */
+static void serve(void)
+{
+    static struct shard s;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    shard_start(&s);
+    printf("%s\n", s.address);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+static void server_start(struct server *s)
+{
+    char work[16], rows[16];
+    snprintf(work, sizeof(work), "%u", work_ms);
+    snprintf(rows, sizeof(rows), "%u", row_count);
+    char *argv[] = {(char *)(uintptr_t) "bench_router", (char *)(uintptr_t) "--serve",
+                    (char *)(uintptr_t) "--work-ms",    work,
+                    (char *)(uintptr_t) "--rows",       rows,
+                    NULL};
+    int out[2];
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (pipe2(out, O_CLOEXEC) != 0 || posix_spawn_file_actions_adddup2(&actions, out[1], 1) != 0 ||
+        posix_spawn(&s->pid, "/proc/self/exe", &actions, NULL, argv, environ) != 0) {
+        fprintf(stderr, "bench_router: a shard's process does not start\n");
+        exit(1);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    FILE *f = fdopen(out[0], "r");
+    if (!f || !fgets(s->address, sizeof(s->address), f)) {
+        fprintf(stderr, "bench_router: a shard's process says nothing\n");
+        exit(1);
+    }
+    s->address[strcspn(s->address, "\n")] = '\0';
+    fclose(f);
+}
+
+static void ask_phase(const struct bench *b, const char *name, const char *label,
+                      struct tel_buf *json)
+{
+    struct times t = {.failed = 0};
+    struct tel_buf buf = {0};
+    int fd = connect_to(tel_http_server_address(b->http));
+    ask(fd, &buf, &t);
+    double first = t.total.len ? (double)t.total.items[0] / 1e6 : -1;
+    for (unsigned i = 1; i < queries; i++)
+        ask(fd, &buf, &t);
+    double p50 = percentile_ms(t.total.items, t.total.len, 0.5);
+    double p99 = percentile_ms(t.total.items, t.total.len, 0.99);
+    double slowest_ms = percentile_ms(t.total.items, t.total.len, 1);
+    printf("%2u processes, %s: query p50 %.3f ms, p99 %.3f ms, slowest %.1f ms (the first %.1f ms); "
+           "%u of %u not complete\n",
+           cluster_size, label, p50, p99, slowest_ms, first, t.failed, queries);
+    tel_buf_printf(json,
+                   "\"%s\":{\"processes\":%u,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"slowest_ms\":%.3f,"
+                   "\"first_ms\":%.3f,\"queries\":%u,\"failed\":%u}",
+                   name, cluster_size, p50, p99, slowest_ms, first, queries, t.failed);
+    close(fd);
+    tel_buf_free(&buf);
+    tel_vec_free(&t.total);
+    tel_vec_free(&t.overhead);
+}
+
+static void failing(struct tel_buf *json)
+{
+    struct server servers[SHARDS_MAX];
+    struct bench b = {.shard_count = 0};
+    struct tel_error err;
+    struct shard_map *map = shard_map_new(0);
+    for (unsigned i = 0; i < cluster_size; i++) {
+        server_start(&servers[i]);
+        must(shard_map_add(map, i, servers[i].address, &err), &err);
+        must(shard_map_add(map, (i + cluster_size - 1) % cluster_size, servers[i].address, &err),
+             &err);
+    }
+    router_serve(&b, map, (int)hedge_ms);
+    ask_phase(&b, "cluster_well", "all well", json);
+    for (unsigned i = 0, n = 0; i < cluster_size; i += 10, n++)
+        if (i + 1 < cluster_size || i == 0)
+            kill(servers[i].pid, n % 2 ? SIGKILL : SIGSTOP);
+    tel_buf_add_char(json, ',');
+    ask_phase(&b, "cluster_failing", "every tenth stopped or killed", json);
+    router_stop(&b);
+    for (unsigned i = 0; i < cluster_size; i++) {
+        kill(servers[i].pid, SIGKILL);
+        waitpid(servers[i].pid, NULL, 0);
+    }
+}
+
 static void usage(void)
 {
     puts("usage: bench_router [--work-ms N] [--rows N] [--queries N] [--clients N] [--rounds N]\n"
+         "                    [--processes N] [--hedge-ms N]\n"
          "\n"
          "What a router adds to the slowest of 1, 4, 8 and 32 shards, and how it stands many "
          "clients\n"
-         "at once over 8 shards. The last line is one JSON object.\n"
+         "at once over 8 shards; then a cluster of shard processes with two replicas, of which "
+         "every\n"
+         "tenth is stopped or killed. The last line is one JSON object.\n"
          "\n"
          "  --work-ms N   how long a shard works on a search (5)\n"
          "  --rows N      rows that each shard sends; 100 are answered (100)\n"
          "  --queries N   queries for each number of shards, one after the other (400)\n"
          "  --clients N   clients at once (1000)\n"
          "  --rounds N    queries of each (10)\n"
+         "  --processes N shard processes of the failing cluster, at most 32; 0: none (32)\n"
+         "  --hedge-ms N  how long the router waits there before it asks another replica (200)\n"
          "  --corpus F    taken and not used: the rows are made here\n");
 }
 
@@ -411,7 +590,10 @@ int main(int argc, char **argv)
         {"work-ms", required_argument, NULL, 'w'}, {"rows", required_argument, NULL, 'r'},
         {"queries", required_argument, NULL, 'q'}, {"clients", required_argument, NULL, 'c'},
         {"rounds", required_argument, NULL, 'n'},  {"corpus", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+        {"processes", required_argument, NULL, 'p'}, {"hedge-ms", required_argument, NULL, 'e'},
+        {"serve", no_argument, NULL, 's'},         {"help", no_argument, NULL, 'h'},
+        {0}};
+    bool is_server = false;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         unsigned v = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
         if (c == 'w')
@@ -424,18 +606,30 @@ int main(int argc, char **argv)
             concurrent = TEL_MAX(v, 1);
         else if (c == 'n')
             rounds = TEL_MAX(v, 1);
+        else if (c == 'p' && v <= SHARDS_MAX && v != 1)
+            cluster_size = v;
+        else if (c == 'e')
+            hedge_ms = TEL_MAX(v, 1);
+        else if (c == 's')
+            is_server = true;
         else if (c != 'f') {
             usage();
             return c == 'h' ? 0 : 2;
         }
     }
     tel_limits_raise_open_files(65536);
+    if (is_server)
+        serve();
     struct tel_buf json = {0};
     tel_buf_add_char(&json, '{');
     static const unsigned sizes[] = {1, 4, 8, 32};
     for (size_t i = 0; i < TEL_ARRAY_LEN(sizes); i++)
         overhead(sizes[i], &json);
     many(8, &json);
+    if (cluster_size)
+        failing(&json);
+    else
+        TEL_BUF_ADD_LIT(&json, "\"cluster_well\":null");
     tel_buf_add_char(&json, '}');
     puts(tel_buf_cstr(&json));
     tel_buf_free(&json);
