@@ -1,23 +1,6 @@
 /* Reading columns; see column.h. Nothing read here is trusted: kinds, counts, codes and the size of
  * what values grow to are all checked. */
-#include "shard/segment/column.h"
-
-#define VALUES_BYTES_MAX (UINT64_C(1) << 30) /* of one column, put together */
-
-struct field {
-    enum field_kind kind;
-    unsigned width;
-    const uint64_t *numbers;
-    const struct tel_span *texts;
-    struct tel_span before; /* the shape's text in front of it */
-};
-
-struct shape {
-    struct tel_span text;
-    struct tel_span behind; /* of the text, the part behind the last field */
-    size_t count, field_count;
-    struct field fields[SHAPE_FIELDS_MAX];
-};
+#include "shard/segment/column_read.h"
 
 static tel_code get_column(struct stream_reader *r, struct cursor *node, size_t n,
                            const struct column_ids *ids, unsigned depth, struct tel_span *ret,
@@ -107,8 +90,8 @@ static tel_code get_dictionary(struct stream_reader *r, struct cursor *node, siz
     return rc;
 }
 
-static tel_code get_field(struct stream_reader *r, struct cursor *node, struct shape *shape,
-                          struct field *field, const struct column_ids *ids, const size_t *rows,
+static tel_code get_field(struct stream_reader *r, struct cursor *node, struct read_shape *shape,
+                          struct read_field *field, const struct column_ids *ids, const size_t *rows,
                           unsigned depth, struct tel_error *err)
 {
     size_t n = shape->count;
@@ -118,7 +101,7 @@ static tel_code get_field(struct stream_reader *r, struct cursor *node, struct s
     if (kind <= FIELD_HEX) {
         uint64_t *numbers;
         field->width = kind == FIELD_DECIMAL ? 0 : cursor_byte(node);
-        if (field->width > 20)
+        if (field->width > FIELD_WIDTH_MAX)
             return segment_corrupt(err, "width of a field");
         rc = get_numbers(r, node, n, &numbers, err);
         field->numbers = numbers;
@@ -138,47 +121,8 @@ static tel_code get_field(struct stream_reader *r, struct cursor *node, struct s
     return TEL_OK;
 }
 
-static char *put_decimal(char *out, uint64_t v, unsigned width)
-{
-    char digits[20];
-    unsigned n = 0;
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (; width > n; width--)
-        *out++ = '0';
-    while (n)
-        *out++ = digits[--n];
-    return out;
-}
-
-static char *put_hex(char *out, uint64_t v, unsigned width)
-{
-    for (unsigned i = 0; i < width; i++) {
-        unsigned shift = 4 * (width - 1 - i);
-        *out++ = "0123456789abcdef"[shift < 64 ? v >> shift & 15 : 0];
-    }
-    return out;
-}
-
-static char *put_value(char *out, const struct shape *shape, size_t i)
-{
-    for (size_t f = 0; f < shape->field_count; f++) {
-        const struct field *field = &shape->fields[f];
-        out = stream_copy(out, field->before);
-        if (field->texts)
-            out = stream_copy(out, field->texts[i]);
-        else if (field->kind == FIELD_HEX)
-            out = put_hex(out, field->numbers[i], field->width);
-        else
-            out = put_decimal(out, field->numbers[i], field->width);
-    }
-    return stream_copy(out, shape->behind);
-}
-
 /* Puts the values of a shape together. */
-static tel_code assemble(struct stream_reader *r, const struct shape *shape, const size_t *rows,
+static tel_code assemble(struct stream_reader *r, const struct read_shape *shape, const size_t *rows,
                          struct tel_span *ret, struct tel_error *err)
 {
     if (shape->field_count == 1 && shape->text.len == 1 && shape->fields[0].texts) {
@@ -186,7 +130,7 @@ static tel_code assemble(struct stream_reader *r, const struct shape *shape, con
             ret[rows[i]] = shape->fields[0].texts[i];
         return TEL_OK;
     }
-    uint64_t bytes = (shape->text.len + 20 * shape->field_count) * shape->count;
+    uint64_t bytes = (shape->text.len + FIELD_WIDTH_MAX * shape->field_count) * shape->count;
     for (size_t f = 0; f < shape->field_count; f++) {
         for (size_t i = 0; shape->fields[f].texts && i < shape->count; i++)
             bytes += shape->fields[f].texts[i].len;
@@ -195,30 +139,19 @@ static tel_code assemble(struct stream_reader *r, const struct shape *shape, con
         return segment_corrupt(err, "values are too long");
     char *out = tel_arena_alloc_aligned(r->arena, (size_t)bytes + STREAM_SLACK, 1);
     for (size_t i = 0; i < shape->count; i++) {
-        char *end = put_value(out, shape, i);
+        char *end = shape_put(out, shape, i);
         ret[rows[i]] = tel_span_make(out, (size_t)(end - out));
         out = end;
     }
     return TEL_OK;
 }
 
-static tel_code get_shape(struct stream_reader *r, struct cursor *node, struct shape *shape,
+static tel_code get_shape(struct stream_reader *r, struct cursor *node, struct read_shape *shape,
                           const size_t *rows, const struct column_ids *ids, unsigned depth,
                           struct tel_span *ret, struct tel_error *err)
 {
-    shape->text = cursor_span(node);
-    shape->field_count = 0;
-    size_t start = 0;
-    for (size_t k = 0; k < shape->text.len; k++) {
-        if (shape->text.ptr[k] != 0)
-            continue;
-        if (shape->field_count == SHAPE_FIELDS_MAX)
-            return segment_corrupt(err, "fields of a shape");
-        shape->fields[shape->field_count++] =
-            (struct field){.before = tel_span_slice(shape->text, start, k)};
-        start = k + 1;
-    }
-    shape->behind = tel_span_slice(shape->text, start, shape->text.len);
+    if (!shape_read(node, shape))
+        return segment_corrupt(err, "fields of a shape");
     for (size_t f = 0; f < shape->field_count; f++) {
         tel_code rc = get_field(r, node, shape, &shape->fields[f], ids, rows, depth, err);
         if (rc != TEL_OK)
@@ -254,7 +187,7 @@ static tel_code get_shaped(struct stream_reader *r, struct cursor *node, size_t 
     memcpy(next, counts, shapes * sizeof(*next));
     for (size_t i = 0; i < n; i++)
         rows[next[codes ? codes[i] : 0]++] = i;
-    struct shape *shape = tel_arena_alloc(r->arena, sizeof(*shape));
+    struct read_shape *shape = tel_arena_alloc(r->arena, sizeof(*shape));
     for (size_t k = 0; k < shapes; k++) {
         shape->count = counts[k + 1] - counts[k];
         tel_code rc = get_shape(r, node, shape, rows + counts[k], ids, depth, ret, err);

@@ -6,7 +6,6 @@
 #define TABLE_BITS 16u
 #define EDITS_MAX  6u
 #define LITERAL    255
-#define KEY_LEN    4u
 #define TEXT_CHUNK (32u << 10) /* bytes of ids that are read into memory at a time */
 
 void ids_writer_init(struct ids_writer *w)
@@ -70,7 +69,7 @@ static bool put_reference(struct ids_writer *w, const struct ids_entry *e,
     uint8_t edits[EDITS_MAX];
     unsigned count = 0;
     uint32_t common = e->len < of->len ? e->len : of->len;
-    for (uint32_t i = KEY_LEN; i < common; i++) {
+    for (uint32_t i = IDS_KEY_LEN; i < common; i++) {
         if (e->text[i] == of->text[i])
             continue;
         if (count == EDITS_MAX)
@@ -107,7 +106,7 @@ static void put_entry(struct ids_writer *w, size_t number)
     if (e->len == 0)
         return;
     uint32_t key;
-    memcpy(&key, e->text, KEY_LEN);
+    memcpy(&key, e->text, IDS_KEY_LEN);
     key = (key + has_letter(e)) * 2654435761u >> (32 - TABLE_BITS);
     uint32_t last = w->last[key];
     if (!last)
@@ -115,7 +114,7 @@ static void put_entry(struct ids_writer *w, size_t number)
     w->last[key] = (uint32_t)number + 1;
     if (last && number + 1 - last <= UINT16_MAX) {
         struct ids_known *of = &w->known.items[w->known_of[key] - 1];
-        if (memcmp(of->text, e->text, KEY_LEN) == 0 &&
+        if (memcmp(of->text, e->text, IDS_KEY_LEN) == 0 &&
             put_reference(w, e, of, number + 1 - last)) {
             memcpy(of->text, e->text, e->len);
             of->len = e->len > of->len ? e->len : of->len;
@@ -183,6 +182,8 @@ static size_t get_entry(struct ids_reading *g, const struct tel_span *entries, c
         if (distance == 0 || distance > number)
             return 0;
         size_t of = known[number - distance];
+        if (of == 0)
+            return 0;
         common = len < of ? len : of;
         all = len < of ? of : len;
         char text[IDS_LEN_MAX]; /* there is room for all, but it may overlap */
@@ -190,7 +191,7 @@ static size_t get_entry(struct ids_reading *g, const struct tel_span *entries, c
         memcpy(out, text, IDS_LEN_MAX);
         for (unsigned i = 0; i < op; i++) {
             size_t at = cursor_byte(&g->positions);
-            if (at >= common)
+            if (at < IDS_KEY_LEN || at >= common)
                 return 0;
             out[at] = get_nibble(g);
         }
@@ -222,7 +223,7 @@ tel_code ids_get(struct stream_reader *r, struct cursor *node, size_t count, str
     for (size_t i = 0; i < count; i++) {
         size_t len = cursor_byte(&g.lens);
         known[i] = 0;
-        if (len > IDS_LEN_MAX)
+        if (len && (len < IDS_LEN_MIN || len > IDS_LEN_MAX))
             return segment_corrupt(err, "length of an id");
         if ((size_t)(end - out) < IDS_LEN_MAX) {
             out = tel_arena_alloc(r->arena, TEXT_CHUNK + IDS_LEN_MAX);

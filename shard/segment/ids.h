@@ -23,6 +23,7 @@
 #define IDS_LEN_MIN  5u
 #define IDS_LEN_SURE 8u /* shorter ones must be seen to recur */
 #define IDS_LEN_MAX  40u
+#define IDS_KEY_LEN  4u /* first characters, which an entry shares with the one it refers to */
 
 struct ids_entry {
     uint32_t row;

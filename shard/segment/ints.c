@@ -210,46 +210,59 @@ void ints_put(struct ints_writer *w, struct stream_writer *out, struct tel_buf *
     put_varint(node, delta ? values[0] : min);
 }
 
-static tel_code get_bits(struct stream_reader *r, struct cursor *node, size_t n, uint64_t *ret,
-                         struct tel_error *err)
+/* ---- reading: streams are opened and checked, then values are made of them ------------------ */
+
+static tel_code open_bits(struct stream_reader *r, struct cursor *node, struct ints_opened *o,
+                          struct tel_error *err)
 {
-    unsigned width = cursor_byte(node);
     struct tel_span bits;
-    if (width == 0 || width > BITS_MAX)
+    o->width = cursor_byte(node);
+    if (o->width == 0 || o->width > BITS_MAX)
         return segment_corrupt(err, "width of integers");
     tel_code rc = stream_get(r, node, &bits, err);
     if (rc != TEL_OK)
         return rc;
-    if (bits.len != packed_size(n, width))
-        return segment_corrupt(err, "length of integers");
-    for (size_t i = 0; i < n; i++)
-        ret[i] = ints_unpack_one(bits.ptr, i, width);
-    return TEL_OK;
+    o->bits = bits.ptr;
+    return bits.len == packed_size(o->n, o->width) ? TEL_OK
+                                                   : segment_corrupt(err, "length of integers");
 }
 
-static tel_code get_planes(struct stream_reader *r, struct cursor *node, size_t n, uint64_t *ret,
-                           struct tel_error *err)
+static void get_bits(const struct ints_opened *o, uint64_t *ret)
 {
-    unsigned planes = cursor_byte(node);
-    if (planes == 0 || planes > 8)
+    for (size_t i = 0; i < o->n; i++)
+        ret[i] = ints_unpack_one(o->bits, i, o->width);
+}
+
+static tel_code open_planes(struct stream_reader *r, struct cursor *node, struct ints_opened *o,
+                            struct tel_error *err)
+{
+    o->plane_count = cursor_byte(node);
+    if (o->plane_count == 0 || o->plane_count > TEL_ARRAY_LEN(o->planes))
         return segment_corrupt(err, "planes of integers");
-    for (unsigned p = 0; p < planes; p++) {
+    for (unsigned p = 0; p < o->plane_count; p++) {
         struct tel_span plane;
         tel_code rc = stream_get(r, node, &plane, err);
         if (rc != TEL_OK)
             return rc;
-        if (plane.len != n)
+        if (plane.len != o->n)
             return segment_corrupt(err, "length of integers");
-        for (size_t i = 0; i < n; i++) {
-            uint64_t byte = (uint64_t)(unsigned char)plane.ptr[i] << (8 * p);
-            ret[i] = p ? ret[i] | byte : byte;
-        }
+        o->planes[p] = plane.ptr;
     }
     return TEL_OK;
 }
 
-static tel_code get_blocks(struct stream_reader *r, struct cursor *node, size_t n, uint64_t *ret,
-                           struct tel_error *err)
+static void get_planes(const struct ints_opened *o, uint64_t *ret)
+{
+    for (size_t i = 0; i < o->n; i++)
+        ret[i] = (unsigned char)o->planes[0][i];
+    for (unsigned p = 1; p < o->plane_count; p++) {
+        for (size_t i = 0; i < o->n; i++)
+            ret[i] |= (uint64_t)(unsigned char)o->planes[p][i] << (8 * p);
+    }
+}
+
+static tel_code open_blocks(struct stream_reader *r, struct cursor *node, struct ints_opened *o,
+                            struct tel_error *err)
 {
     struct tel_span widths, bits;
     tel_code rc = stream_get(r, node, &widths, err);
@@ -257,49 +270,133 @@ static tel_code get_blocks(struct stream_reader *r, struct cursor *node, size_t 
         rc = stream_get(r, node, &bits, err);
     if (rc != TEL_OK)
         return rc;
-    if (widths.len != (n + BLOCK - 1) / BLOCK)
+    if (widths.len != (o->n + BLOCK - 1) / BLOCK)
         return segment_corrupt(err, "length of integers");
+    uint32_t *starts = tel_arena_alloc(r->arena, (widths.len + 1) * sizeof(*starts));
     size_t at = 0;
-    for (size_t i = 0; i < n; i += BLOCK) {
-        size_t m = n - i < BLOCK ? n - i : BLOCK;
-        unsigned width = (unsigned char)widths.ptr[i / BLOCK];
+    for (size_t i = 0; i < widths.len; i++) {
+        size_t m = o->n - i * BLOCK < BLOCK ? o->n - i * BLOCK : BLOCK;
+        unsigned width = (unsigned char)widths.ptr[i];
         if (width > BITS_MAX || packed_size(m, width) > bits.len - at)
             return segment_corrupt(err, "length of integers");
-        for (size_t k = 0; k < m; k++)
-            ret[i + k] = ints_unpack_one(bits.ptr + at, k, width);
+        starts[i] = (uint32_t)at;
         at += packed_size(m, width);
     }
+    o->bits = bits.ptr;
+    o->widths = (const uint8_t *)widths.ptr;
+    o->starts = starts;
     return TEL_OK;
+}
+
+static void get_blocks(const struct ints_opened *o, uint64_t *ret)
+{
+    for (size_t i = 0; i < o->n; i += BLOCK) {
+        size_t m = o->n - i < BLOCK ? o->n - i : BLOCK;
+        for (size_t k = 0; k < m; k++)
+            ret[i + k] = ints_unpack_one(o->bits + o->starts[i / BLOCK], k, o->widths[i / BLOCK]);
+    }
+}
+
+static tel_code open_streams(struct stream_reader *r, struct cursor *node, size_t n,
+                             struct ints_opened *o, struct tel_error *err)
+{
+    static tel_code (*const openers[])(struct stream_reader *, struct cursor *,
+                                       struct ints_opened *, struct tel_error *) = {
+        [BITS] = open_bits, [PLANES] = open_planes, [BLOCKS] = open_blocks};
+    *o = (struct ints_opened){.mode = cursor_byte(node), .n = n};
+    unsigned mode = o->mode & (DELTA - 1u);
+    if (mode != CONSTANT) {
+        tel_code rc = openers[mode](r, node, o, err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    o->base = cursor_varint(node);
+    return node->bad ? segment_corrupt(err, "integers are cut short") : TEL_OK;
+}
+
+static void get_all(const struct ints_opened *o, uint64_t *ret)
+{
+    static void (*const readers[])(const struct ints_opened *, uint64_t *) = {
+        [BITS] = get_bits, [PLANES] = get_planes, [BLOCKS] = get_blocks};
+    unsigned mode = o->mode & (DELTA - 1u);
+    uint64_t base = o->base;
+    if (mode == CONSTANT) {
+        for (size_t i = 0; i < o->n; i++)
+            ret[i] = base;
+        return;
+    }
+    readers[mode](o, ret);
+    if (o->mode & DELTA) {
+        for (size_t i = 0; i < o->n; i++)
+            ret[i] = base += i ? (uint64_t)tel_unzigzag(ret[i]) : 0;
+    } else if (base) {
+        for (size_t i = 0; i < o->n; i++)
+            ret[i] += base;
+    }
 }
 
 tel_code ints_get(struct stream_reader *r, struct cursor *node, size_t n, uint64_t *ret,
                   struct tel_error *err)
 {
-    static tel_code (*const readers[])(struct stream_reader *, struct cursor *, size_t, uint64_t *,
-                                       struct tel_error *) = {
-        [BITS] = get_bits, [PLANES] = get_planes, [BLOCKS] = get_blocks};
-    unsigned mode = cursor_byte(node);
-    bool delta = mode & DELTA;
-    tel_code rc = TEL_OK;
-    mode &= DELTA - 1u;
-    if (mode != CONSTANT)
-        rc = readers[mode](r, node, n, ret, err);
-    if (rc != TEL_OK)
-        return rc;
-    uint64_t base = cursor_varint(node);
-    if (node->bad)
-        return segment_corrupt(err, "integers are cut short");
-    if (mode == CONSTANT) {
-        for (size_t i = 0; i < n; i++)
-            ret[i] = base;
-    } else if (delta) {
-        for (size_t i = 0; i < n; i++)
-            ret[i] = base += i ? (uint64_t)tel_unzigzag(ret[i]) : 0;
-    } else {
-        for (size_t i = 0; i < n; i++)
-            ret[i] += base;
+    struct ints_opened o;
+    tel_code rc = open_streams(r, node, n, &o, err);
+    if (rc == TEL_OK)
+        get_all(&o, ret);
+    return rc;
+}
+
+tel_code ints_open(struct stream_reader *r, struct cursor *node, size_t n, struct ints_opened *ret,
+                   struct tel_error *err)
+{
+    tel_code rc = open_streams(r, node, n, ret, err);
+    if (rc == TEL_OK && (ret->mode & DELTA) && (ret->mode & (DELTA - 1u)) != CONSTANT) {
+        uint64_t *values = tel_arena_alloc(r->arena, (n + 1) * sizeof(*values));
+        get_all(ret, values);
+        ret->values = values;
     }
-    return TEL_OK;
+    return rc;
+}
+
+uint64_t ints_at(const struct ints_opened *o, size_t i)
+{
+    if (o->values)
+        return o->values[i];
+    switch (o->mode & (DELTA - 1u)) {
+    case BITS:
+        return o->base + ints_unpack_one(o->bits, i, o->width);
+    case PLANES: {
+        uint64_t v = 0;
+        for (unsigned p = 0; p < o->plane_count; p++)
+            v |= (uint64_t)(unsigned char)o->planes[p][i] << (8 * p);
+        return o->base + v;
+    }
+    case BLOCKS:
+        return o->base + ints_unpack_one(o->bits + o->starts[i / BLOCK], i % BLOCK,
+                                         o->widths[i / BLOCK]);
+    default:
+        return o->base;
+    }
+}
+
+uint64_t ints_sum(const struct ints_opened *o, size_t from, size_t to)
+{
+    uint64_t sum = o->base * (to - from);
+    unsigned mode = o->mode & (DELTA - 1u);
+    if (mode == CONSTANT)
+        return sum;
+    if (mode == PLANES && !o->values) {
+        for (unsigned p = 0; p < o->plane_count; p++) {
+            uint64_t bytes = 0;
+            for (size_t i = from; i < to; i++)
+                bytes += (unsigned char)o->planes[p][i];
+            sum += bytes << (8 * p);
+        }
+        return sum;
+    }
+    sum = 0;
+    for (size_t i = from; i < to; i++)
+        sum += ints_at(o, i);
+    return sum;
 }
 
 void ints_skip(struct cursor *node)

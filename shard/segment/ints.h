@@ -27,6 +27,24 @@ TEL_MUST_USE tel_code ints_get(struct stream_reader *r, struct cursor *node, siz
 /* Passes over a node. */
 void ints_skip(struct cursor *node);
 
+/* Integers whose streams are unpacked and which are then read one by one. */
+struct ints_opened {
+    unsigned mode, width, plane_count;
+    size_t n;
+    uint64_t base;
+    const char *bits;
+    const char *planes[8];
+    const uint32_t *starts;  /* of blocks with a width each: byte in bits */
+    const uint8_t *widths;
+    const uint64_t *values;  /* differences cannot be read singly: all of them, summed up */
+};
+TEL_MUST_USE tel_code ints_open(struct stream_reader *r, struct cursor *node, size_t n,
+                                struct ints_opened *ret, struct tel_error *err);
+/* The i-th, i < n. */
+uint64_t ints_at(const struct ints_opened *ints, size_t i);
+/* The sum of those in [from, to), to <= n. */
+uint64_t ints_sum(const struct ints_opened *ints, size_t from, size_t to);
+
 /* Bits i*width .. of packed numbers of `width` <= 56 bits; 8 bytes behind them must be readable. */
 static inline uint64_t ints_unpack_one(const char *bits, size_t i, unsigned width)
 {

@@ -6,7 +6,7 @@
 #ifndef SHARD_SEGMENT_READER_H
 #define SHARD_SEGMENT_READER_H
 
-#include "shard/segment/column.h"
+#include "shard/segment/column_pick.h"
 #include "shard/segment/events.h"
 #include "shard/segment/format.h"
 #include "shard/segment/segment.h"
@@ -71,6 +71,15 @@ struct view_template {
     uint32_t *id_starts;
 };
 
+/* What a view has read of a family, whose rows are numbered in the order of keys. */
+struct view_family {
+    struct cursor node;         /* templates of its rows, then their streams */
+    uint32_t *rows;             /* by place less the family's first: row of the family */
+    uint32_t *id_starts;        /* by row of the family: its first entry */
+    const struct tel_span *ids; /* entries: all of them, */
+    struct ids_index *index;    /* and singly */
+};
+
 /* Rows have two numbers: by key, and their *place* in the template order, where the rows of a template
  * stand together. Searching goes by places; which row has which place is read only when it matters. */
 struct view {
@@ -80,22 +89,21 @@ struct view {
     struct cursor codes_node, times_node, keys_node; /* where these begin among the rows' nodes */
     bool has_rows, has_times, has_keys;
 
+    uint32_t *family_rows; /* rows, family by family: a family's begin where its places do */
     uint32_t *template_of; /* by row */
     uint32_t *place;       /* by row */
     uint32_t *by_template; /* the reverse: by place */
     uint32_t *stream_of;   /* by row */
-    uint32_t *family_row;  /* by row */
     struct tel_row_key *keys; /* by row */
     uint64_t *severities;     /* by place */
 
     struct view_template *templates;
-    const struct tel_span **ids; /* by family: entries */
-    const uint32_t **id_starts;  /* by family: the first entry of each of its rows */
+    struct view_family *families;
 };
 
 TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena *arena,
                                 struct view **ret, struct tel_error *err);
-/* Makes template_of, place, by_template, stream_of and family_row good. */
+/* Makes template_of, place, by_template and stream_of good. */
 TEL_MUST_USE tel_code view_rows(struct view *view, struct tel_error *err);
 /* Makes keys[].time_ns good. */
 TEL_MUST_USE tel_code view_times(struct view *view, struct tel_error *err);
@@ -113,13 +121,58 @@ TEL_MUST_USE tel_code view_template(struct view *view, uint32_t number, struct t
  * NULL, or where it lies. */
 struct tel_span view_body(const struct view *view, uint32_t number, uint32_t i,
                           struct tel_buf *scratch);
+/* The same from columns of its own: holes[hole][i]. */
+struct tel_span view_join(const struct view *view, uint32_t number, struct tel_span *const *holes,
+                          uint32_t i, struct tel_buf *scratch);
+/* NULL if the segment has none. */
+const struct read_attribute *view_find_attribute(const struct view *view,
+                                                 enum segment_attribute_kind kind,
+                                                 struct tel_span name);
 /* The values of an attribute by place; *ret NULL if the segment has none. */
 TEL_MUST_USE tel_code view_attribute(struct view *view, enum segment_attribute_kind kind,
                                      struct tel_span name, struct tel_span **ret,
                                      struct tel_error *err);
 
+/* Makes family_rows good. */
+TEL_MUST_USE tel_code view_families(struct view *view, struct tel_error *err);
+/* Makes families[number].rows and, if it has ids, id_starts good. */
+TEL_MUST_USE tel_code view_family_rows(struct view *view, uint32_t number, struct tel_error *err);
+/* Where the ids of a template's rows are, which has some. */
+TEL_MUST_USE tel_code view_id_rows(struct view *view, uint32_t number, struct column_id_rows *ret,
+                                   struct tel_error *err);
+
+/* ---- few rows: read one by one, without what all rows have (view_pick.c) ------------------------ */
+
+struct view_pick {
+    uint32_t place, template_number, row, stream;
+    uint32_t out; /* its number in the order of keys */
+    uint64_t severity;
+    struct tel_row_key key;
+};
+
+/* The rows at places[0..count), ascending, in that order. */
+TEL_MUST_USE tel_code view_pick_rows(struct view *view, const uint32_t *places, size_t count,
+                                     struct view_pick **ret, struct tel_error *err);
+/* ret[0..count): the values of a hole in the rows at[0..count) of a template, ascending. */
+TEL_MUST_USE tel_code view_pick_hole(struct view *view, uint32_t number, uint32_t hole,
+                                     const uint32_t *at, size_t count, struct tel_span *ret,
+                                     struct tel_error *err);
+/* Their bodies, in the arena. */
+TEL_MUST_USE tel_code view_pick_bodies(struct view *view, uint32_t number, const uint32_t *at,
+                                       size_t count, struct tel_span *ret, struct tel_error *err);
+/* The values of an attribute at places[0..count), ascending; *ret NULL if the segment has none. */
+TEL_MUST_USE tel_code view_pick_attribute(struct view *view, enum segment_attribute_kind kind,
+                                          struct tel_span name, const uint32_t *places,
+                                          size_t count, struct tel_span **ret,
+                                          struct tel_error *err);
+
+/* ---- as a block source -------------------------------------------------------------------------- */
+
 /* A source over rows[0..count) of the view. */
 TEL_MUST_USE tel_code view_source(struct view *view, const uint32_t *rows, size_t count,
                                   struct tel_block_source **ret, struct tel_error *err);
+/* The same over the few rows at places[0..count), ascending. */
+TEL_MUST_USE tel_code view_few_source(struct view *view, const uint32_t *places, size_t count,
+                                      struct tel_block_source **ret, struct tel_error *err);
 
 #endif

@@ -5,6 +5,8 @@
 #include "shard/segment/found.h"
 #include "shard/segment/match.h"
 
+#define FEW_ROWS 256u /* so many are read one by one */
+
 /* The first row at or behind a time. */
 static size_t row_at_time(const struct view *v, int64_t time_ns)
 {
@@ -130,6 +132,18 @@ tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *a
     return TEL_OK;
 }
 
+/* The same, all of them, as places. */
+static uint32_t *found_places(const struct found *found, struct tel_arena *arena)
+{
+    uint32_t *places = tel_arena_alloc(arena, (found->count + 1) * sizeof(*places));
+    size_t n = 0;
+    for (size_t w = 0; n < found->count; w++) {
+        for (uint64_t b = found->bits[w]; b; b &= b - 1)
+            places[n++] = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b));
+    }
+    return places;
+}
+
 tel_code segment_select(struct segment_reader *r, const struct segment_query *query,
                         struct tel_arena *arena, struct tel_block_source **ret,
                         struct segment_counters *counters, struct tel_error *err)
@@ -145,6 +159,8 @@ tel_code segment_select(struct segment_reader *r, const struct segment_query *qu
     }
     uint32_t *rows;
     size_t count;
+    if (found.count <= FEW_ROWS && (!query->newest || found.count <= query->newest))
+        return view_few_source(found.view, found_places(&found, arena), found.count, ret, err);
     rc = found_rows(&found, query->newest, arena, &rows, &count, err);
     return rc == TEL_OK ? view_source(found.view, rows, count, ret, err) : rc;
 }

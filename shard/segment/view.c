@@ -7,35 +7,49 @@ static tel_code get_ints(struct view *v, struct cursor *node, size_t n, uint64_t
     return ints_get(&v->streams, node, n, ret, err);
 }
 
-/* Families, templates and streams of rows, and the template order. */
-static tel_code read_codes(struct view *v, struct tel_error *err)
+tel_code view_families(struct view *v, struct tel_error *err)
 {
     const struct segment_reader *r = v->reader;
     size_t n = r->info.rows;
+    if (v->family_rows)
+        return TEL_OK;
     uint64_t *families = tel_arena_alloc(v->arena, (n + 1) * sizeof(*families));
-    uint64_t *codes = tel_arena_alloc(v->arena, (n + 1) * sizeof(*codes));
-    uint32_t *counts = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
+    uint32_t *next = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
     struct cursor node = v->codes_node;
     tel_code rc = get_ints(v, &node, n, families, err);
     if (rc != TEL_OK)
         return rc;
-    v->template_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
-    v->stream_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
-    v->family_row = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
-    uint32_t *rows = tel_arena_alloc(v->arena, (n + 1) * sizeof(*rows)); /* by family */
-    uint32_t *starts = TEL_ARENA_ARRAY(v->arena, uint32_t, r->family_count + 1);
+    uint32_t *rows = tel_arena_alloc(v->arena, (n + 1) * sizeof(*rows));
     for (uint32_t f = 0; f < r->family_count; f++)
-        starts[f + 1] = starts[f] + r->families[f].rows;
+        next[f + 1] = next[f] + r->families[f].rows;
+    /* as many rows as there are find room in as many places: none is left over if all fit */
+    uint32_t *ends = tel_arena_alloc(v->arena, (r->family_count + 1) * sizeof(*ends));
+    memcpy(ends, next + 1, r->family_count * sizeof(*ends));
     for (size_t i = 0; i < n; i++) {
         uint64_t f = families[i];
-        if (f >= r->family_count || counts[f] >= r->families[f].rows)
+        if (f >= r->family_count || next[f] >= ends[f])
             return segment_corrupt(err, "families of rows");
-        v->family_row[i] = counts[f];
-        rows[starts[f] + counts[f]++] = (uint32_t)i;
+        rows[next[f]++] = (uint32_t)i;
     }
+    v->family_rows = rows;
+    return TEL_OK;
+}
+
+/* Templates and streams of rows. */
+static tel_code read_codes(struct view *v, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    size_t n = r->info.rows;
+    uint64_t *codes = tel_arena_alloc(v->arena, (n + 1) * sizeof(*codes));
+    tel_code rc = view_families(v, err);
+    if (rc != TEL_OK)
+        return rc;
+    v->template_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    v->stream_of = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint32_t));
+    const uint32_t *row = v->family_rows;
     for (uint32_t f = 0; f < r->family_count; f++) {
         const struct read_family *family = &r->families[f];
-        const uint32_t *row = rows + starts[f];
+        struct cursor node = v->families[f].node;
         rc = get_ints(v, &node, family->rows, codes, err);
         if (rc != TEL_OK)
             return rc;
@@ -52,6 +66,7 @@ static tel_code read_codes(struct view *v, struct tel_error *err)
                 return segment_corrupt(err, "streams of rows");
             v->stream_of[row[i]] = r->family_streams[family->first_stream + codes[i]];
         }
+        row += family->rows;
     }
     return TEL_OK;
 }
@@ -115,6 +130,7 @@ static tel_code find_nodes(struct view *v, struct tel_error *err)
     v->codes_node = node;
     ints_skip(&node);
     for (uint32_t f = 0; f < r->family_count; f++) {
+        v->families[f].node = node;
         ints_skip(&node);
         ints_skip(&node);
     }
@@ -137,8 +153,7 @@ tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct vie
                                         .section_count = r->section_count};
     v->streams.sections = TEL_ARENA_ARRAY(arena, struct tel_span, r->section_count);
     v->templates = TEL_ARENA_ARRAY(arena, struct view_template, r->template_count);
-    v->ids = TEL_ARENA_ARRAY(arena, const struct tel_span *, r->family_count);
-    v->id_starts = TEL_ARENA_ARRAY(arena, const uint32_t *, r->family_count);
+    v->families = TEL_ARENA_ARRAY(arena, struct view_family, r->family_count);
     tel_code rc = stream_reader_packs(&v->streams, r->packs, err);
     if (rc == TEL_OK)
         rc = find_nodes(v, err);
@@ -202,63 +217,106 @@ tel_code view_keys(struct view *v, struct tel_error *err)
     return rc;
 }
 
-/* The ids of a family, and where those of each of its rows begin. */
-static tel_code read_ids(struct view *v, uint32_t number, struct tel_error *err)
+static tel_code check_id_count(const struct segment_reader *r, const struct read_family *f,
+                               struct tel_error *err)
+{
+    uint64_t total = 0;
+    for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++)
+        total += (uint64_t)r->templates[t].rows * r->templates[t].id_slots;
+    return total == f->id_count ? TEL_OK : segment_corrupt(err, "number of ids");
+}
+
+tel_code view_family_rows(struct view *v, uint32_t number, struct tel_error *err)
 {
     const struct segment_reader *r = v->reader;
     const struct read_family *f = &r->families[number];
-    struct tel_span *entries;
-    if (v->ids[number])
+    struct view_family *family = &v->families[number];
+    if (family->rows)
         return TEL_OK;
-    tel_code rc = view_rows(v, err);
+    tel_code rc = check_id_count(r, f, err);
+    if (rc != TEL_OK || f->template_count == 0)
+        return rc;
+    uint64_t *codes = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*codes));
+    struct cursor node = family->node;
+    rc = get_ints(v, &node, f->rows, codes, err);
     if (rc != TEL_OK)
         return rc;
-    uint32_t *starts = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*starts));
-    uint64_t total = 0;
-    for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++) {
-        const struct read_template *tm = &r->templates[t];
-        total += (uint64_t)tm->rows * tm->id_slots;
-    }
-    if (total != f->id_count)
-        return segment_corrupt(err, "number of ids");
-    struct cursor node = cursor_make(
-        tel_span_slice(r->nodes, f->id_node, f->id_node + f->id_node_len));
-    rc = ids_get(&v->streams, &node, f->id_count, &entries, err);
-    if (rc != TEL_OK)
-        return rc;
-    /* slots of each row, summed up */
-    for (uint32_t t = f->first_template; t < f->first_template + f->template_count; t++) {
-        const struct read_template *tm = &r->templates[t];
-        for (uint32_t i = 0; i < tm->rows; i++)
-            starts[v->family_row[v->by_template[tm->first + i]]] = tm->id_slots;
-    }
-    uint32_t sum = 0;
+    const struct read_template *templates = &r->templates[f->first_template];
+    uint32_t *rows = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*rows));
+    uint32_t *next = TEL_ARENA_ARRAY(v->arena, uint32_t, f->template_count);
+    uint32_t *starts = f->id_count ? tel_arena_alloc(v->arena, (f->rows + 1) * sizeof(*starts))
+                                   : NULL;
+    uint32_t ids = 0;
     for (uint32_t i = 0; i < f->rows; i++) {
-        uint32_t slots = starts[i];
-        starts[i] = sum;
-        sum += slots;
+        uint64_t code = codes[i];
+        if (code >= f->template_count || next[code] >= templates[code].rows)
+            return segment_corrupt(err, "templates of rows");
+        rows[templates[code].first - templates[0].first + next[code]++] = i;
+        if (starts)
+            starts[i] = ids;
+        ids += templates[code].id_slots;
     }
-    v->ids[number] = entries;
-    v->id_starts[number] = starts;
+    family->rows = rows;
+    family->id_starts = starts;
     return TEL_OK;
 }
 
 /* Where the ids of a template's rows begin. */
+static tel_code id_starts(struct view *v, uint32_t number, struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    struct view_template *vt = &v->templates[number];
+    const struct view_family *family = &v->families[t->family];
+    if (vt->id_starts)
+        return TEL_OK;
+    tel_code rc = view_family_rows(v, t->family, err);
+    if (rc != TEL_OK)
+        return rc;
+    if (!family->id_starts)
+        return segment_corrupt(err, "number of ids");
+    uint32_t first = v->reader->templates[v->reader->families[t->family].first_template].first;
+    vt->id_starts = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(uint32_t));
+    for (uint32_t i = 0; i < t->rows; i++)
+        vt->id_starts[i] = family->id_starts[family->rows[t->first - first + i]];
+    return TEL_OK;
+}
+
+static struct cursor ids_node(const struct view *v, const struct read_family *f)
+{
+    return cursor_make(tel_span_slice(v->reader->nodes, f->id_node, f->id_node + f->id_node_len));
+}
+
 static tel_code find_ids(struct view *v, uint32_t number, struct column_ids *ret,
                          struct tel_error *err)
 {
     const struct read_template *t = &v->reader->templates[number];
-    struct view_template *vt = &v->templates[number];
-    tel_code rc = read_ids(v, t->family, err);
-    if (rc != TEL_OK)
-        return rc;
-    if (!vt->id_starts) {
-        vt->id_starts = tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(uint32_t));
-        for (uint32_t i = 0; i < t->rows; i++)
-            vt->id_starts[i] = v->id_starts[t->family][v->family_row[v->by_template[t->first + i]]];
+    const struct read_family *f = &v->reader->families[t->family];
+    struct view_family *family = &v->families[t->family];
+    struct tel_span *entries;
+    tel_code rc = id_starts(v, number, err);
+    if (rc == TEL_OK && !family->ids) {
+        struct cursor node = ids_node(v, f);
+        rc = ids_get(&v->streams, &node, f->id_count, &entries, err);
+        if (rc == TEL_OK)
+            family->ids = entries;
     }
-    *ret = (struct column_ids){v->ids[t->family], vt->id_starts, t->id_slots};
-    return TEL_OK;
+    *ret = (struct column_ids){family->ids, v->templates[number].id_starts, t->id_slots};
+    return rc;
+}
+
+tel_code view_id_rows(struct view *v, uint32_t number, struct column_id_rows *ret,
+                      struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    const struct read_family *f = &v->reader->families[t->family];
+    struct view_family *family = &v->families[t->family];
+    tel_code rc = id_starts(v, number, err);
+    if (rc == TEL_OK && !family->index) {
+        struct cursor node = ids_node(v, f);
+        rc = ids_index_open(&v->streams, &node, f->id_count, &family->index, err);
+    }
+    *ret = (struct column_id_rows){family->index, v->templates[number].id_starts, t->id_slots};
+    return rc;
 }
 
 tel_code view_hole(struct view *v, uint32_t number, uint32_t hole, struct tel_error *err)
@@ -314,8 +372,13 @@ tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
 struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
                           struct tel_buf *scratch)
 {
+    return view_join(v, number, v->templates[number].holes, i, scratch);
+}
+
+struct tel_span view_join(const struct view *v, uint32_t number, struct tel_span *const *holes,
+                          uint32_t i, struct tel_buf *scratch)
+{
     const struct read_template *t = &v->reader->templates[number];
-    struct tel_span **holes = v->templates[number].holes;
     if (t->hole_count == 1 && t->skeleton.len == 1)
         return holes[0][i];
     size_t len = t->skeleton.len;
@@ -344,17 +407,25 @@ struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
     return tel_span_make(text, (size_t)(out - text));
 }
 
+const struct read_attribute *view_find_attribute(const struct view *v,
+                                                 enum segment_attribute_kind kind,
+                                                 struct tel_span name)
+{
+    const struct segment_reader *r = v->reader;
+    for (uint32_t i = 0; i < r->attribute_count; i++) {
+        if (r->attributes[i].kind == kind && tel_span_eq(r->attributes[i].name, name))
+            return &r->attributes[i];
+    }
+    return NULL;
+}
+
 tel_code view_attribute(struct view *v, enum segment_attribute_kind kind, struct tel_span name,
                         struct tel_span **ret, struct tel_error *err)
 {
     const struct segment_reader *r = v->reader;
-    const struct read_attribute *a = NULL;
+    const struct read_attribute *a = view_find_attribute(v, kind, name);
     size_t n = r->info.rows;
     *ret = NULL;
-    for (uint32_t i = 0; i < r->attribute_count && !a; i++) {
-        if (r->attributes[i].kind == kind && tel_span_eq(r->attributes[i].name, name))
-            a = &r->attributes[i];
-    }
     if (!a)
         return TEL_OK;
     struct cursor node = cursor_make(tel_span_slice(r->nodes, a->node, a->node + a->node_len));
