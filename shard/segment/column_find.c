@@ -4,12 +4,11 @@
  * fields are digits, hex digits, or whole words.
  */
 #include "common/logsql/words.h"
-#include "shard/segment/column.h"
+#include "shard/segment/column_read.h"
 
 struct finding {
     struct stream_reader *r;
     struct tel_span bytes;
-    struct tel_span letters; /* the longest run of letters in it that no number holds */
     struct tel_error *err;
 };
 
@@ -49,20 +48,16 @@ static bool holds(struct tel_span text, struct tel_span bytes)
 static tel_code find_column(const struct finding *f, struct cursor *node, size_t n,
                             struct tel_span bytes, unsigned depth, bool *ret);
 
-/* What to look for in a shape with fields of text. Where fields are whole words, the longest word of
- * the bytes lies in one field or in the shape's text; elsewhere its plain letters do. */
-static struct finding part_of(const struct finding *f, struct tel_span text)
+struct tel_span column_part_in_one_piece(struct tel_span shape, struct tel_span bytes)
 {
     bool whole = true;
-    for (size_t k = 0; k < text.len; k++) {
-        if (text.ptr[k] == 0 && ((k > 0 && (is_word(text.ptr[k - 1]) || text.ptr[k - 1] == 0)) ||
-                                 (k + 1 < text.len && is_word(text.ptr[k + 1]))))
+    for (size_t k = 0; k < shape.len; k++) {
+        if (shape.ptr[k] == 0 && ((k > 0 && (is_word(shape.ptr[k - 1]) || shape.ptr[k - 1] == 0)) ||
+                                  (k + 1 < shape.len && is_word(shape.ptr[k + 1]))))
             whole = false;
     }
-    struct finding part = *f;
-    part.bytes = whole ? longest(f->bytes, is_word) : f->letters;
-    part.letters = longest(part.bytes, is_plain_letter);
-    return part;
+    struct tel_span part = longest(bytes, whole ? is_word : is_plain_letter);
+    return longest(part, is_plain_letter).len ? part : tel_span_make("", 0);
 }
 
 /* Could the bytes stand in a value of a shape whose fields are numbers? The shape as an automaton: a
@@ -106,7 +101,8 @@ static tel_code find_shape(const struct finding *f, struct cursor *node, size_t 
     struct tel_span text = cursor_span(node);
     uint8_t kinds[SHAPE_FIELDS_MAX];
     size_t fields = 0;
-    struct finding part = part_of(f, text);
+    struct tel_span part = column_part_in_one_piece(text, f->bytes);
+    struct finding sub = {f->r, part, f->err};
     bool texts = false;
     for (size_t k = 0; k < text.len && !node->bad; k++) {
         if (text.ptr[k] != 0)
@@ -124,7 +120,7 @@ static tel_code find_shape(const struct finding *f, struct cursor *node, size_t 
         } else if (kind == FIELD_TEXT) {
             texts = true;
             /* how many values the field has is not known here, and does not matter */
-            tel_code rc = find_column(&part, node, n, part.bytes, depth, ret);
+            tel_code rc = find_column(&sub, node, n, part, depth, ret);
             if (rc != TEL_OK)
                 return rc;
         } else {
@@ -132,7 +128,7 @@ static tel_code find_shape(const struct finding *f, struct cursor *node, size_t 
         }
     }
     if (!*ret)
-        *ret = texts ? part.letters.len == 0 || holds(text, part.bytes)
+        *ret = texts ? part.len == 0 || holds(text, part)
                      : fits(text, kinds, f->bytes);
     return TEL_OK;
 }
@@ -203,7 +199,7 @@ static tel_code find_column(const struct finding *f, struct cursor *node, size_t
 tel_code column_may_hold(struct stream_reader *r, struct cursor *node, size_t n,
                          struct tel_span bytes, bool *ret, struct tel_error *err)
 {
-    struct finding f = {r, bytes, longest(bytes, is_plain_letter), err};
+    struct finding f = {r, bytes, err};
     *ret = false;
     return find_column(&f, node, n, bytes, 0, ret);
 }

@@ -30,6 +30,10 @@ bool shape_read(struct cursor *node, struct read_shape *ret);
 char *shape_put(char *out, const struct read_shape *shape, size_t i);
 /* The most bytes that the i-th value takes. */
 size_t shape_put_max(const struct read_shape *shape, size_t i);
+/* What to look for in a shape with fields of text. Where fields are whole words, the longest word of the
+ * bytes lies in one field or in the shape's text; elsewhere its longest run of plain letters (no hex
+ * digits) does. Empty when it has none of those, and numbers may hold it. */
+struct tel_span column_part_in_one_piece(struct tel_span shape, struct tel_span bytes);
 /* Pass over a column, or a field of a shape; depth is that of columns around it. They set node->bad
  * where they cannot. */
 void column_skip(struct cursor *node, unsigned depth);

@@ -4,7 +4,8 @@
  *
  *     - a leaf's own verdicts settle rows of its ALL and NONE templates;
  *     - dictionaries and texts settle more of them;
- *     - what can only lie within a hole is looked for there, not in bodies put together;
+ *     - what can only lie within a hole is looked for there: columns as they are stored tell which rows
+ *       are candidates, and only those are put together, one by one if they are few;
  *     - labels are asked once a stream.
  *
  * Bits stand for rows by place: a template's are one run. When only the newest rows are wanted, rows
@@ -16,6 +17,8 @@
 
 #define WINDOW_FIRST 4096u
 #define MEMO         512u
+#define FEW_OF       16u /* fewer than one in so many rows are read one by one, */
+#define FEW_OF_IDS   256u /* or than one in so many ids of the family */
 
 struct memo {
     const char *ptr;
@@ -82,34 +85,144 @@ static tel_code match_value(struct matching *m, const struct tel_filter *f, stru
     return TEL_OK;
 }
 
-/* A word lies in one hole, whole: the static text is known not to hold it. */
-static tel_code match_holes(struct matching *m, const struct plan_node *node, uint32_t number,
-                            uint32_t i, bool *ret, struct tel_error *err)
+/* Some of a template's rows. */
+struct asked {
+    uint32_t *at;
+    size_t count;
+};
+
+/* The rows of a template that have a bit and are candidates, if there are such. */
+static struct asked rows_of(struct matching *m, uint32_t number, const uint64_t *bits,
+                            const uint64_t *candidates)
+{
+    const struct read_template *t = &m->view->reader->templates[number];
+    size_t from = t->first, to = from + t->rows;
+    struct asked rows = {tel_arena_alloc(m->view->arena, (t->rows + 1) * sizeof(uint32_t)), 0};
+    if (candidates) {
+        for (size_t w = 0; w < TEL_BITMAP_WORDS(t->rows); w++) {
+            for (uint64_t b = candidates[w]; b; b &= b - 1) {
+                size_t i = w * 64 + (size_t)__builtin_ctzll(b), place = from + i;
+                if (bits[place / 64] >> (place % 64) & 1)
+                    rows.at[rows.count++] = (uint32_t)i;
+            }
+        }
+        return rows;
+    }
+    for (size_t w = from / 64; w * 64 < to; w++) {
+        for (uint64_t b = bits[w] & word_mask(w, from, to); b; b &= b - 1)
+            rows.at[rows.count++] = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b) - from);
+    }
+    return rows;
+}
+
+static tel_code may_go_on(const struct matching *m, struct tel_error *err)
+{
+    tel_code rc = m->query->stop ? m->query->stop(m->query->stop_ctx) : TEL_OK;
+    return rc == TEL_OK ? rc : tel_error_set(err, rc, "search stopped");
+}
+
+/* Are rows read singly, and not their whole columns? To read those of a template with ids is to read all
+ * ids of its family, unless that was done already. */
+static bool singly(const struct matching *m, uint32_t number, const struct asked *rows)
+{
+    const struct segment_reader *r = m->view->reader;
+    const struct read_template *t = &r->templates[number];
+    if (t->id_slots && !m->view->families[t->family].ids)
+        return rows->count < t->rows / FEW_OF || rows->count < r->families[t->family].id_count / FEW_OF_IDS;
+    return rows->count < t->rows / FEW_OF;
+}
+
+/* Values of a hole in some rows: ret[i] of row rows->at[i]. */
+static tel_code read_hole(struct matching *m, uint32_t number, uint32_t hole,
+                          const struct asked *rows, struct tel_span *ret, struct tel_error *err)
+{
+    struct view *v = m->view;
+    if (singly(m, number, rows))
+        return view_pick_hole(v, number, hole, rows->at, rows->count, ret, err);
+    tel_code rc = view_hole(v, number, hole, err);
+    for (size_t i = 0; i < rows->count && rc == TEL_OK; i++)
+        ret[i] = v->templates[number].holes[hole][rows->at[i]];
+    return rc;
+}
+
+/* The literal lies in one hole, whole, and where it does decides. Rows that match keep their bits. */
+static tel_code eval_holes(struct matching *m, const struct plan_node *node, uint32_t number,
+                           uint64_t *bits, struct tel_error *err)
 {
     struct view *v = m->view;
     const struct read_template *t = &v->reader->templates[number];
-    *ret = false;
-    for (uint32_t h = 0; h < t->hole_count && !*ret; h++) {
+    size_t from = t->first, to = from + t->rows, base = from / 64; /* hit[0] stands for bits[base] */
+    uint64_t *hit = TEL_ARENA_ARRAY(v->arena, uint64_t, to / 64 - base + 1);
+    for (uint32_t h = 0; h < t->hole_count; h++) {
         if (!(node->holes[number] >> (h < 63 ? h : 63) & 1) || (node->marks & ~t->holes[h].marks))
             continue;
-        tel_code rc = view_hole(v, number, h, err);
-        if (rc == TEL_OK)
-            rc = match_value(m, node->filter, v->templates[number].holes[h][i], ret, err);
+        uint64_t *candidates = TEL_ARENA_ARRAY(v->arena, uint64_t, TEL_BITMAP_WORDS(t->rows) + 1);
+        tel_code rc = view_candidates(v, number, h, &node->probe, candidates, err);
+        if (rc != TEL_OK)
+            return rc;
+        struct asked rows = rows_of(m, number, bits, candidates);
+        if (rows.count == 0)
+            continue;
+        struct tel_span *values = tel_arena_alloc(v->arena, rows.count * sizeof(*values));
+        rc = read_hole(m, number, h, &rows, values, err);
+        for (size_t i = 0; i < rows.count && rc == TEL_OK; i++) {
+            bool matches;
+            rc = match_value(m, node->filter, values[i], &matches, err);
+            size_t place = t->first + rows.at[i];
+            if (rc == TEL_OK && matches)
+                hit[place / 64 - base] |= UINT64_C(1) << (place % 64);
+            if (rc == TEL_OK && i % 4096 == 0)
+                rc = may_go_on(m, err);
+        }
+        if (rc != TEL_OK)
+            return rc;
+    }
+    for (size_t w = base; w * 64 < to; w++)
+        bits[w] &= hit[w - base] | ~word_mask(w, from, to);
+    return TEL_OK;
+}
+
+/* Bodies of some rows of a template, which are candidates; the others have no bit any more. */
+static tel_code eval_bodies(struct matching *m, const struct plan_node *node, uint32_t number,
+                            const struct asked *rows, uint64_t *bits, struct tel_error *err)
+{
+    struct view *v = m->view;
+    const struct read_template *t = &v->reader->templates[number];
+    struct tel_span *bodies = NULL;
+    tel_code rc;
+    if (singly(m, number, rows)) {
+        bodies = tel_arena_alloc(v->arena, (rows->count + 1) * sizeof(*bodies));
+        rc = view_pick_bodies(v, number, rows->at, rows->count, bodies, err);
+    } else {
+        rc = view_template(v, number, err);
+    }
+    for (size_t i = 0; i < rows->count && rc == TEL_OK; i++) {
+        struct tel_span body = bodies ? bodies[i] : view_body(v, number, rows->at[i], &m->body);
+        bool matches;
+        rc = tel_filter_match_value(node->filter, body, &matches, err);
+        size_t place = t->first + rows->at[i];
+        if (rc == TEL_OK && matches)
+            bits[place / 64] |= UINT64_C(1) << (place % 64);
+        if (rc == TEL_OK && i % 4096 == 0)
+            rc = may_go_on(m, err);
+    }
+    return rc;
+}
+
+/* The rows in which some hole may hold the literal. */
+static tel_code with_literal(struct matching *m, const struct plan_node *node, uint32_t number,
+                             uint64_t **ret, struct tel_error *err)
+{
+    const struct read_template *t = &m->view->reader->templates[number];
+    *ret = TEL_ARENA_ARRAY(m->view->arena, uint64_t, TEL_BITMAP_WORDS(t->rows) + 1);
+    for (uint32_t h = 0; h < t->hole_count; h++) {
+        if (!(node->holes[number] >> (h < 63 ? h : 63) & 1) || (node->marks & ~t->holes[h].marks))
+            continue;
+        tel_code rc = view_candidates(m->view, number, h, &node->probe, *ret, err);
         if (rc != TEL_OK)
             return rc;
     }
     return TEL_OK;
-}
-
-static tel_code match_body(struct matching *m, const struct plan_node *node, uint32_t number,
-                           uint32_t i, bool *ret, struct tel_error *err)
-{
-    if (node->refined[number] == PLAN_HOLES)
-        return match_holes(m, node, number, i, ret, err);
-    tel_code rc = view_template(m->view, number, err);
-    if (rc != TEL_OK)
-        return rc;
-    return tel_filter_match_value(node->filter, view_body(m->view, number, i, &m->body), ret, err);
 }
 
 /* The rows of a template that the leaf's verdict calls MAYBE. */
@@ -118,29 +231,23 @@ static tel_code eval_template(struct matching *m, const struct plan_node *node, 
 {
     const struct read_template *t = &m->view->reader->templates[number];
     size_t from = t->first, to = from + t->rows;
-    tel_code rc = TEL_OK;
-    if (node->refined[number] == PLAN_UNKNOWN)
+    uint64_t *candidates = NULL;
+    tel_code rc = may_go_on(m, err);
+    if (rc == TEL_OK && node->refined[number] == PLAN_UNKNOWN)
         rc = plan_refine(node, m->view, number, err);
     if (rc != TEL_OK)
         return rc;
-    if (node->refined[number] == PLAN_NO_ROW) {
-        clear_range(bits, from, to);
-        return TEL_OK;
-    }
-    for (size_t w = from / 64; w * 64 < to; w++) {
-        for (uint64_t b = bits[w] & word_mask(w, from, to); b; b &= b - 1) {
-            bool matches = false;
-            uint32_t place = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b));
-            rc = match_body(m, node, number, place - t->first, &matches, err);
-            if (rc != TEL_OK)
-                return rc;
-            if (!matches)
-                bits[w] &= ~(b & -b);
-        }
-        if (w % 64 == 0 && m->query->stop && (rc = m->query->stop(m->query->stop_ctx)) != TEL_OK)
-            return tel_error_set(err, rc, "search stopped");
-    }
-    return TEL_OK;
+    if (node->refined[number] == PLAN_HOLES)
+        return eval_holes(m, node, number, bits, err);
+    if (node->refined[number] == PLAN_IN_HOLES)
+        rc = with_literal(m, node, number, &candidates, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct asked rows = {NULL, 0};
+    if (node->refined[number] != PLAN_NO_ROW)
+        rows = rows_of(m, number, bits, candidates);
+    clear_range(bits, from, to);
+    return rows.count ? eval_bodies(m, node, number, &rows, bits, err) : TEL_OK;
 }
 
 /* Settles by verdicts; templates that stay MAYBE and have a bit are given to `ask`. */

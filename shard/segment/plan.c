@@ -96,6 +96,21 @@ static enum verdict body_verdict(const struct plan_node *node, const struct read
     return VERDICT_MAYBE;
 }
 
+/* Where the literal is looked for: phrases begin and end where words do. Whether other characters than
+ * ASCII are letters takes a longer look. */
+static struct column_probe probe_of(const struct tel_filter *f, struct tel_span literal)
+{
+    struct column_probe probe = {.bytes = literal};
+    bool phrase = f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX;
+    if (phrase && literal.len) {
+        unsigned char first = (unsigned char)literal.ptr[0];
+        unsigned char last = (unsigned char)literal.ptr[literal.len - 1];
+        probe.from_word = first < 0x80 && split_is_word[first];
+        probe.to_word = f->op == TEL_FILTER_PHRASE && last < 0x80 && split_is_word[last];
+    }
+    return probe;
+}
+
 static void plan_body(struct planning *p, struct plan_node *node)
 {
     const struct tel_filter *f = node->filter;
@@ -109,6 +124,7 @@ static void plan_body(struct planning *p, struct plan_node *node)
     }
     node->literal = tel_filter_literal(f);
     node->marks = marks_of(node->literal);
+    node->probe = probe_of(f, node->literal);
     node->is_literal = f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX ||
                        (f->op == TEL_FILTER_REGEXP && tel_regex_is_literal(f->regex));
     node->refined = TEL_ARENA_ARRAY(p->arena, uint8_t, p->reader->template_count + 1);
@@ -269,7 +285,9 @@ tel_code plan_refine(const struct plan_node *node, struct view *v, uint32_t numb
     if (rc != TEL_OK)
         return rc;
     node->holes[number] = holes;
-    node->refined[number] = holes == 0 ? PLAN_NO_ROW : node->is_literal ? PLAN_HOLES : PLAN_BODIES;
+    node->refined[number] = holes == 0          ? PLAN_NO_ROW
+                              : node->is_literal ? PLAN_HOLES
+                                                 : PLAN_IN_HOLES;
     return TEL_OK;
 }
 

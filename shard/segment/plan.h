@@ -19,8 +19,9 @@ enum plan_kind {
     PLAN_BRANCH,
 };
 
-/* How the rows of a MAYBE template are asked, once its columns were looked at. */
-enum plan_refined { PLAN_UNKNOWN, PLAN_NO_ROW, PLAN_HOLES, PLAN_BODIES };
+/* How the rows of a MAYBE template are asked, once its columns were looked at: of PLAN_HOLES and
+ * PLAN_IN_HOLES the literal lies within a hole or nowhere; the first are decided by that alone. */
+enum plan_refined { PLAN_UNKNOWN, PLAN_NO_ROW, PLAN_HOLES, PLAN_IN_HOLES, PLAN_BODIES };
 
 struct plan_node {
     const struct tel_filter *filter;
@@ -36,6 +37,7 @@ struct plan_node {
     size_t word_count;
     uint32_t marks;   /* of the bytes that every match holds */
     struct tel_span literal;
+    struct column_probe probe; /* for the literal */
     bool one_word;   /* it looks for (the begin of) one word, which no hole shares with its text */
     bool is_literal; /* it looks for the literal, and perhaps for what stands beside it */
     uint8_t *refined; /* by template: enum plan_refined */

@@ -6,7 +6,7 @@
 #ifndef SHARD_SEGMENT_READER_H
 #define SHARD_SEGMENT_READER_H
 
-#include "shard/segment/column_pick.h"
+#include "shard/segment/column_probe.h"
 #include "shard/segment/events.h"
 #include "shard/segment/format.h"
 #include "shard/segment/segment.h"
@@ -140,6 +140,11 @@ TEL_MUST_USE tel_code view_family_rows(struct view *view, uint32_t number, struc
 /* Where the ids of a template's rows are, which has some. */
 TEL_MUST_USE tel_code view_id_rows(struct view *view, uint32_t number, struct column_id_rows *ret,
                                    struct tel_error *err);
+
+/* Sets bits[i] for every row i of a template whose value of the hole may hold what is probed for. */
+TEL_MUST_USE tel_code view_candidates(struct view *view, uint32_t number, uint32_t hole,
+                                      const struct column_probe *probe, uint64_t *bits,
+                                      struct tel_error *err);
 
 /* ---- few rows: read one by one, without what all rows have (view_pick.c) ------------------------ */
 

@@ -355,6 +355,23 @@ tel_code view_hole_may_hold(struct view *v, uint32_t number, uint32_t hole, stru
     return column_may_hold(&v->streams, &node, t->rows, bytes, ret, err);
 }
 
+tel_code view_candidates(struct view *v, uint32_t number, uint32_t hole,
+                         const struct column_probe *probe, uint64_t *bits, struct tel_error *err)
+{
+    const struct read_template *t = &v->reader->templates[number];
+    const struct read_hole *h = &t->holes[hole];
+    struct column_id_rows ids = {.slots = 0};
+    if (t->id_slots) {
+        tel_code rc = view_id_rows(v, number, &ids, err);
+        if (rc != TEL_OK)
+            return rc;
+    }
+    struct cursor node =
+        cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
+    return column_find_candidates(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, probe,
+                                  bits, err);
+}
+
 tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
 {
     struct view_template *vt = &v->templates[number];

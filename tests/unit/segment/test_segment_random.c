@@ -190,11 +190,61 @@ static struct tel_span piece(struct world *w)
     return tel_span_slice(body, from, from + len);
 }
 
+static bool in_token(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '.';
+}
+
+/* A run of digits and letters of some event, whole or a part of it: an id, a number, a word. */
+static struct tel_span token(struct world *w)
+{
+    struct tel_span body = w->events.items[tel_rand_below(&w->rand, w->events.len)].event->body;
+    size_t at = body.len ? tel_rand_below(&w->rand, body.len) : 0, from, to;
+    while (at < body.len && !(body.ptr[at] >= '0' && body.ptr[at] <= '9'))
+        at++;
+    if (at == body.len)
+        return piece(w);
+    for (from = at; from > 0 && in_token(body.ptr[from - 1]);)
+        from--;
+    for (to = at; to < body.len && in_token(body.ptr[to]);)
+        to++;
+    switch (tel_rand_below(&w->rand, 6)) {
+    case 0:
+        return tel_span_slice(body, from, from + 1 + tel_rand_below(&w->rand, to - from));
+    case 1:
+        return tel_span_slice(body, from + tel_rand_below(&w->rand, to - from), to);
+    case 2: /* with what stands before it */
+        while (from > 0 && at - from < 12 && (unsigned char)body.ptr[from - 1] >= ' ' &&
+               !((unsigned char)body.ptr[from - 1] & 0x80))
+            from--;
+        return tel_span_slice(body, from, to);
+    default:
+        return tel_span_slice(body, from, to);
+    }
+}
+
+static struct tel_span some_text(struct world *w)
+{
+    uint64_t kind = tel_rand_below(&w->rand, 6);
+    return kind < 2 ? segment_text_word(&w->rand) : kind < 4 ? piece(w) : token(w);
+}
+
+/* Something that matches the digit. */
+static void add_class(struct world *w, struct tel_buf *re, unsigned char digit)
+{
+    static const char *const classes[] = {"[0-9]", "[0-9]+", "\\d{1,3}", "\\d*", ".?", "[^a-z ]{1,2}"};
+    uint64_t kind = tel_rand_below(&w->rand, TEL_ARRAY_LEN(classes) + 1);
+    if (kind < TEL_ARRAY_LEN(classes))
+        tel_buf_printf(re, "%s", classes[kind]);
+    else
+        tel_buf_printf(re, "(x|%c|yz)", digit);
+}
+
 static void add_leaf(struct world *w, struct tel_buf *q)
 {
     static const char *const fields[] = {"", "", "", "", "_msg:", "level:", "user:", "app:",
                                          "severity:", "host:", "trace_id:"};
-    struct tel_span text = tel_rand_below(&w->rand, 3) ? piece(w) : segment_text_word(&w->rand);
+    struct tel_span text = some_text(w);
     const char *field = fields[tel_rand_below(&w->rand, TEL_ARRAY_LEN(fields))];
     uint64_t kind = tel_rand_below(&w->rand, 15);
     if (kind == 13) {
@@ -223,6 +273,8 @@ static void add_leaf(struct world *w, struct tel_buf *q)
                 tel_buf_printf(&re, "\\%c", c);
             else if (kind == 10 && i % 4 == 2 && c != ' ')
                 tel_buf_add(&re, "\\S", 2);
+            else if (kind == 10 && i % 4 == 3 && c >= '0' && c <= '9')
+                add_class(w, &re, c);
             else
                 tel_buf_add_char(&re, (char)c);
         }
