@@ -19,6 +19,7 @@
 struct tel_regex {
     pcre2_code *code;
     struct tel_buf literal;
+    size_t before, after; /* bytes of a match around its literal, at most; SIZE_MAX: not known */
     bool is_literal, jit, anchored;
     size_t groups;
     struct tel_span names[TEL_REGEX_GROUPS_MAX];
@@ -115,16 +116,121 @@ static size_t skip_atom(struct tel_span p, size_t i)
     return i + 1;
 }
 
+/* ---- how many bytes an expression matches -----------------------------------------------------
+ */
+
+#define REACH_MAX      4096u
+#define REACH_DEPTH    20u
+#define CHARACTER_MAX  4u /* bytes of UTF-8 */
+
+static size_t longest_match(struct tel_span p, unsigned depth);
+
+/* The most bytes of the atom at p[i], which ends at *ret_next. Anchors, boundaries, references and what
+ * is not understood have no bound. */
+static size_t longest_atom(struct tel_span p, size_t i, unsigned depth, size_t *ret_next)
+{
+    char c = p.ptr[i], next = i + 1 < p.len ? p.ptr[i + 1] : 0;
+    *ret_next = i + 1;
+    if (!is_special(c))
+        return 1;
+    if (c == '.')
+        return CHARACTER_MAX;
+    if (c == '\\') {
+        *ret_next = i + 2;
+        if (next && (is_special(next) || strchr("/-\"' :=,;&%#@!<>_~`nrt", next)))
+            return 1;
+        return next && strchr("dDsSwW", next) ? CHARACTER_MAX : SIZE_MAX;
+    }
+    if (c != '[' && c != '(')
+        return SIZE_MAX;
+    size_t end = skip_atom(p, i);
+    if (end == SIZE_MAX)
+        return SIZE_MAX;
+    *ret_next = end;
+    if (c == '[')
+        return CHARACTER_MAX;
+    size_t from = i + 1;
+    if (next == '?') { /* (?:...) or (?P<name>...) */
+        if (i + 3 < p.len && p.ptr[i + 2] == 'P' && p.ptr[i + 3] != '<')
+            return SIZE_MAX;
+        const char *open = p.ptr[i + 2] == 'P' ? memchr(p.ptr + i, '>', end - i) : p.ptr + i + 2;
+        if (!open)
+            return SIZE_MAX;
+        from = (size_t)(open - p.ptr) + 1;
+    }
+    return longest_match(tel_span_slice(p, from, end - 1), depth + 1);
+}
+
+/* How often what stands before p[i] is repeated at most; *ret_next is behind the quantifier. */
+static size_t most_repeats(struct tel_span p, size_t i, size_t *ret_next)
+{
+    *ret_next = i;
+    if (i == p.len || !p.ptr[i] || !strchr("?*+{", p.ptr[i]))
+        return 1;
+    if (p.ptr[i] == '*' || p.ptr[i] == '+')
+        return SIZE_MAX;
+    size_t most = 1;
+    if (p.ptr[i++] == '{') {
+        bool digits = false, comma = false;
+        for (most = 0; i < p.len && p.ptr[i] != '}'; i++) {
+            if (p.ptr[i] == ',' && digits && !comma) {
+                comma = true;
+                most = 0;
+                digits = false;
+                continue;
+            }
+            if (p.ptr[i] < '0' || p.ptr[i] > '9' || most > REACH_MAX)
+                return SIZE_MAX;
+            most = most * 10 + (size_t)(p.ptr[i] - '0');
+            digits = true;
+        }
+        if (i == p.len || !digits)
+            return SIZE_MAX;
+        i++;
+    }
+    *ret_next = i + (i < p.len && p.ptr[i] == '?');
+    bool possessive = i < p.len && p.ptr[i] == '+'; /* looks at more than it matches */
+    return possessive ? SIZE_MAX : most;
+}
+
+static size_t longest_match(struct tel_span p, unsigned depth)
+{
+    size_t best = 0, sum = 0;
+    if (depth > REACH_DEPTH)
+        return SIZE_MAX;
+    for (size_t i = 0; i < p.len;) {
+        if (p.ptr[i] == '|') {
+            best = TEL_MAX(best, sum);
+            sum = 0;
+            i++;
+            continue;
+        }
+        size_t behind;
+        bool part = p.ptr[i] & 0x80; /* of a character, which a quantifier takes as a whole */
+        size_t atom = longest_atom(p, i, depth, &behind);
+        if (atom == SIZE_MAX)
+            return SIZE_MAX;
+        size_t repeats = most_repeats(p, behind, &i);
+        if (repeats == SIZE_MAX || (part && i != behind))
+            return SIZE_MAX;
+        sum += atom * repeats;
+        if (sum > REACH_MAX)
+            return SIZE_MAX;
+    }
+    return TEL_MAX(best, sum);
+}
+
 /* Finds the longest run of plain bytes that stands unconditionally in the expression. What is not
  * understood ends the search with nothing found, which is always right. */
 static void find_literal(struct tel_regex *re, struct tel_span p)
 {
     struct tel_buf run = {0}, best = {0};
     bool whole = p.len > 0;
-    size_t i = 0;
+    size_t i = 0, start = 0, best_start = 0, best_end = 0; /* of the runs in p */
+    re->before = re->after = SIZE_MAX;
     while (i < p.len) {
         char c = p.ptr[i];
-        size_t next = i + 1;
+        size_t next = i + 1, end = i; /* where the run in front of this ends */
         bool plain = !is_special(c);
         if (c == '\\' && i + 1 < p.len &&
             (is_special(p.ptr[i + 1]) || strchr("/-\"' :=,;&%#@!<>_~`", p.ptr[i + 1])) &&
@@ -144,16 +250,20 @@ static void find_literal(struct tel_regex *re, struct tel_span p)
         bool optional = next < p.len && p.ptr[next] && strchr("?*{", p.ptr[next]);
         bool repeated = next < p.len && p.ptr[next] == '+';
         if (plain && !optional) {
+            start = run.len ? start : i;
             tel_buf_add_char(&run, c);
         }
         if (!plain || optional || repeated) {
             /* A byte of a longer character that is optional takes its first bytes with it. */
             while (plain && optional && run.len && (c & 0xc0) == 0x80) {
                 c = run.ptr[--run.len];
+                end--;
             }
             if (run.len > best.len) {
                 tel_buf_clear(&best);
                 tel_buf_add(&best, run.ptr, run.len);
+                best_start = start;
+                best_end = end; /* a repeated byte is both the run's last and behind it */
             }
             tel_buf_clear(&run);
             whole = whole && plain && !optional && !repeated;
@@ -172,9 +282,15 @@ static void find_literal(struct tel_regex *re, struct tel_span p)
     if (run.len > best.len) {
         tel_buf_clear(&best);
         tel_buf_add(&best, run.ptr, run.len);
+        best_start = start;
+        best_end = p.len;
     }
     tel_buf_free(&run);
     re->literal = best;
+    if (best.len && !re->anchored) {
+        re->before = longest_match(tel_span_slice(p, 0, best_start), 0);
+        re->after = longest_match(tel_span_slice(p, best_end, p.len), 0);
+    }
     re->is_literal = whole && !re->anchored;
 }
 
@@ -311,6 +427,13 @@ struct tel_span tel_regex_group_name(const struct tel_regex *re, size_t group)
 struct tel_span tel_regex_literal(const struct tel_regex *re)
 {
     return tel_buf_span(&re->literal);
+}
+
+bool tel_regex_reach(const struct tel_regex *re, size_t *ret_before, size_t *ret_after)
+{
+    *ret_before = re->before;
+    *ret_after = re->after;
+    return re->before != SIZE_MAX && re->after != SIZE_MAX;
 }
 
 bool tel_regex_is_literal(const struct tel_regex *re)

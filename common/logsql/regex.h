@@ -39,6 +39,9 @@ struct tel_span tel_regex_group_name(const struct tel_regex *re, size_t group);
 
 /* Bytes that every matching text holds (possibly none), for skipping and for segment filters. */
 struct tel_span tel_regex_literal(const struct tel_regex *re);
+/* How many bytes a match has at most in front of and behind some occurrence of the literal. False if no
+ * bound is known, or if what stands around a match matters to it (anchors, word boundaries). */
+bool tel_regex_reach(const struct tel_regex *re, size_t *ret_before, size_t *ret_after);
 /* Is the expression nothing but that literal? Then it is a substring search. */
 bool tel_regex_is_literal(const struct tel_regex *re);
 

@@ -380,23 +380,57 @@ uint64_t ints_at(const struct ints_opened *o, size_t i)
 
 uint64_t ints_sum(const struct ints_opened *o, size_t from, size_t to)
 {
-    uint64_t sum = o->base * (to - from);
     unsigned mode = o->mode & (DELTA - 1u);
-    if (mode == CONSTANT)
-        return sum;
-    if (mode == PLANES && !o->values) {
+    uint64_t sum = o->values ? 0 : o->base * (to - from);
+    if (o->values) {
+        for (size_t i = from; i < to; i++)
+            sum += o->values[i];
+    } else if (mode == PLANES) {
         for (unsigned p = 0; p < o->plane_count; p++) {
             uint64_t bytes = 0;
             for (size_t i = from; i < to; i++)
                 bytes += (unsigned char)o->planes[p][i];
             sum += bytes << (8 * p);
         }
-        return sum;
+    } else if (mode == BITS) {
+        for (size_t i = from; i < to; i++)
+            sum += ints_unpack_one(o->bits, i, o->width);
+    } else if (mode == BLOCKS) {
+        for (size_t i = from, end; i < to; i = end) {
+            const char *bits = o->bits + o->starts[i / BLOCK];
+            size_t first = i / BLOCK * BLOCK;
+            unsigned width = o->widths[i / BLOCK];
+            end = to < first + BLOCK ? to : first + BLOCK;
+            for (size_t k = i; k < end; k++)
+                sum += ints_unpack_one(bits, k - first, width);
+        }
     }
-    sum = 0;
-    for (size_t i = from; i < to; i++)
-        sum += ints_at(o, i);
     return sum;
+}
+
+tel_code ints_get_bytes(struct stream_reader *r, struct cursor *node, size_t n, unsigned max,
+                        const uint8_t **ret, struct tel_error *err)
+{
+    struct ints_opened o;
+    tel_code rc = open_streams(r, node, n, &o, err);
+    if (rc != TEL_OK)
+        return rc;
+    if (o.mode == PLANES && o.plane_count == 1 && o.base == 0) {
+        *ret = (const uint8_t *)o.planes[0];
+    } else if (o.mode == BITS && o.width <= 8 && o.base == 0) {
+        uint8_t *bytes = tel_arena_alloc(r->arena, n + 1);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)ints_unpack_one(o.bits, i, o.width);
+        *ret = bytes;
+    } else {
+        uint8_t *bytes = tel_arena_alloc(r->arena, n + 1);
+        uint64_t *values = tel_arena_alloc(r->arena, (n + 1) * sizeof(*values));
+        get_all(&o, values);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)(values[i] < max ? values[i] : max);
+        *ret = bytes;
+    }
+    return TEL_OK;
 }
 
 void ints_skip(struct cursor *node)

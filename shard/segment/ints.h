@@ -24,6 +24,10 @@ void ints_put(struct ints_writer *w, struct stream_writer *out, struct tel_buf *
 TEL_MUST_USE tel_code ints_get(struct stream_reader *r, struct cursor *node, size_t n,
                                uint64_t *ret, struct tel_error *err);
 
+/* The same as bytes, for values below max <= 255; others may become anything from max on. */
+TEL_MUST_USE tel_code ints_get_bytes(struct stream_reader *r, struct cursor *node, size_t n,
+                                     unsigned max, const uint8_t **ret, struct tel_error *err);
+
 /* Passes over a node. */
 void ints_skip(struct cursor *node);
 

@@ -69,11 +69,16 @@ static bool any_in_range(const uint64_t *bits, size_t from, size_t to)
     return false;
 }
 
+static struct memo *memo_of(struct matching *m, struct tel_span value)
+{
+    return &m->memo[((uintptr_t)value.ptr >> 2 ^ (uintptr_t)value.ptr >> 11) % MEMO];
+}
+
 /* A value that was matched already (dictionaries share their bytes) is not matched again. */
 static tel_code match_value(struct matching *m, const struct tel_filter *f, struct tel_span value,
                             bool *ret, struct tel_error *err)
 {
-    struct memo *memo = &m->memo[((uintptr_t)value.ptr >> 2 ^ (uintptr_t)value.ptr >> 11) % MEMO];
+    struct memo *memo = memo_of(m, value);
     if (memo->ptr != value.ptr || memo->len != value.len || !value.ptr) {
         tel_code rc = tel_filter_match_value(f, value, &memo->result, err);
         if (rc != TEL_OK)
@@ -209,6 +214,47 @@ static tel_code eval_bodies(struct matching *m, const struct plan_node *node, ui
     return rc;
 }
 
+/* What a match can reach around the literal: mostly a hole or two. Rows that match get a bit. */
+static tel_code eval_window(struct matching *m, const struct plan_node *node, uint32_t number,
+                            const struct asked *rows, uint64_t *bits, struct tel_error *err)
+{
+    struct view *v = m->view;
+    const struct read_template *t = &v->reader->templates[number];
+    struct plan_window window = node->windows[number];
+    struct tel_span text = tel_span_slice(t->skeleton, window.from, window.to);
+    struct tel_span **holes = TEL_ARENA_ARRAY(v->arena, struct tel_span *, t->hole_count + 1);
+    uint32_t count = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] != 0)
+            continue;
+        holes[count] = tel_arena_alloc(v->arena, rows->count * sizeof(struct tel_span));
+        tel_code rc = read_hole(m, number, window.first_hole + count, rows, holes[count], err);
+        if (rc != TEL_OK)
+            return rc;
+        count++;
+    }
+    memset(m->memo, 0, sizeof(m->memo)); /* here of windows, by the value of their hole */
+    for (size_t i = 0; i < rows->count; i++) {
+        struct memo *memo = count ? memo_of(m, holes[0][i]) : &m->memo[0];
+        struct tel_span value = count ? holes[0][i] : text;
+        if (count > 1 || memo->ptr != value.ptr || memo->len != value.len) {
+            tel_code rc = tel_filter_match_value(
+                node->filter, view_join(v, text, holes, (uint32_t)i, &m->body), &memo->result, err);
+            if (rc == TEL_OK && i % 1024 == 0)
+                rc = may_go_on(m, err);
+            if (rc != TEL_OK)
+                return rc;
+            memo->ptr = value.ptr;
+            memo->len = value.len;
+        }
+        size_t place = t->first + rows->at[i];
+        if (memo->result)
+            bits[place / 64] |= UINT64_C(1) << (place % 64);
+    }
+    memset(m->memo, 0, sizeof(m->memo));
+    return TEL_OK;
+}
+
 /* The rows in which some hole may hold the literal. */
 static tel_code with_literal(struct matching *m, const struct plan_node *node, uint32_t number,
                              uint64_t **ret, struct tel_error *err)
@@ -247,7 +293,10 @@ static tel_code eval_template(struct matching *m, const struct plan_node *node, 
     if (node->refined[number] != PLAN_NO_ROW)
         rows = rows_of(m, number, bits, candidates);
     clear_range(bits, from, to);
-    return rows.count ? eval_bodies(m, node, number, &rows, bits, err) : TEL_OK;
+    if (rows.count == 0)
+        return TEL_OK;
+    return node->refined[number] == PLAN_WINDOW ? eval_window(m, node, number, &rows, bits, err)
+                                                : eval_bodies(m, node, number, &rows, bits, err);
 }
 
 /* Settles by verdicts; templates that stay MAYBE and have a bit are given to `ask`. */

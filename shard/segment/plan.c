@@ -127,6 +127,8 @@ static void plan_body(struct planning *p, struct plan_node *node)
     node->probe = probe_of(f, node->literal);
     node->is_literal = f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX ||
                        (f->op == TEL_FILTER_REGEXP && tel_regex_is_literal(f->regex));
+    if (f->op == TEL_FILTER_REGEXP && tel_regex_reach(f->regex, &node->before, &node->after))
+        node->windows = TEL_ARENA_ARRAY(p->arena, struct plan_window, p->reader->template_count + 1);
     node->refined = TEL_ARENA_ARRAY(p->arena, uint8_t, p->reader->template_count + 1);
     node->holes = TEL_ARENA_ARRAY(p->arena, uint64_t, p->reader->template_count + 1);
     node->one_word = (f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX) &&
@@ -252,6 +254,35 @@ static tel_code holes_with(struct view *v, uint32_t number, struct tel_span byte
     return TEL_OK;
 }
 
+/* The literal stands in the static text: what of it and of which holes can a match reach? A hole may be
+ * empty, and so counts for nothing. False if the literal may stand in several places. */
+static tel_code find_window(const struct plan_node *node, struct view *v, uint32_t number,
+                            bool *ret_found, struct tel_error *err)
+{
+    struct tel_span skeleton = v->reader->templates[number].skeleton, literal = node->literal;
+    struct plan_window *window = &node->windows[number];
+    size_t at = tel_span_find(skeleton, literal), from = at, to = at + literal.len;
+    uint64_t holes = 0;
+    bool spans = false;
+    *ret_found = false;
+    if (tel_span_find(tel_span_slice(skeleton, at + 1, skeleton.len), literal) != SIZE_MAX)
+        return TEL_OK;
+    tel_code rc = may_span(v, number, skeleton, literal, &spans, err);
+    if (rc == TEL_OK && !spans)
+        rc = holes_with(v, number, literal, &holes, err);
+    if (rc != TEL_OK || spans || holes)
+        return rc;
+    for (size_t left = node->before; left && from; from--)
+        left -= skeleton.ptr[from - 1] != 0;
+    for (size_t left = node->after; left && to < skeleton.len; to++)
+        left -= skeleton.ptr[to] != 0;
+    *window = (struct plan_window){(uint32_t)from, (uint32_t)to, 0};
+    for (size_t i = 0; i < from; i++)
+        window->first_hole += skeleton.ptr[i] == 0;
+    *ret_found = true;
+    return TEL_OK;
+}
+
 tel_code plan_refine(const struct plan_node *node, struct view *v, uint32_t number,
                      struct tel_error *err)
 {
@@ -273,10 +304,16 @@ tel_code plan_refine(const struct plan_node *node, struct view *v, uint32_t numb
             return TEL_OK;
         }
     }
-    if (node->literal.len == 0 || has_nul(node->literal) ||
-        tel_span_find(skeleton, node->literal) != SIZE_MAX)
+    if (node->literal.len == 0 || has_nul(node->literal))
         return TEL_OK;
-    bool spans = false;
+    bool spans = false, found = false;
+    if (tel_span_find(skeleton, node->literal) != SIZE_MAX) {
+        if (node->windows && !t->rest)
+            rc = find_window(node, v, number, &found, err);
+        if (rc == TEL_OK && found)
+            node->refined[number] = PLAN_WINDOW;
+        return rc;
+    }
     if (!node->one_word)
         rc = may_span(v, number, skeleton, node->literal, &spans, err);
     if (rc != TEL_OK || spans)

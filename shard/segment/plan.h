@@ -20,8 +20,21 @@ enum plan_kind {
 };
 
 /* How the rows of a MAYBE template are asked, once its columns were looked at: of PLAN_HOLES and
- * PLAN_IN_HOLES the literal lies within a hole or nowhere; the first are decided by that alone. */
-enum plan_refined { PLAN_UNKNOWN, PLAN_NO_ROW, PLAN_HOLES, PLAN_IN_HOLES, PLAN_BODIES };
+ * PLAN_IN_HOLES the literal lies within a hole or nowhere; the first are decided by that alone. Of
+ * PLAN_WINDOW it lies in one place of the static text, and what a match can reach around it decides. */
+enum plan_refined {
+    PLAN_UNKNOWN,
+    PLAN_NO_ROW,
+    PLAN_HOLES,
+    PLAN_IN_HOLES,
+    PLAN_WINDOW,
+    PLAN_BODIES
+};
+
+/* A part of a template's text: [from, to), in which hole first_hole is the first. */
+struct plan_window {
+    uint32_t from, to, first_hole;
+};
 
 struct plan_node {
     const struct tel_filter *filter;
@@ -41,6 +54,8 @@ struct plan_node {
     bool one_word;   /* it looks for (the begin of) one word, which no hole shares with its text */
     bool is_literal; /* it looks for the literal, and perhaps for what stands beside it */
     uint8_t *refined; /* by template: enum plan_refined */
+    struct plan_window *windows; /* by template, of PLAN_WINDOW; NULL if no match has a reach */
+    size_t before, after;        /* the reach: bytes of a match around its literal, at most */
     uint64_t *holes;  /* by template: which holes may hold it, the last bit for all from 63 on */
 
     bool *streams; /* of stream leaves: by stream */

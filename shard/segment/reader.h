@@ -74,6 +74,7 @@ struct view_template {
 /* What a view has read of a family, whose rows are numbered in the order of keys. */
 struct view_family {
     struct cursor node;         /* templates of its rows, then their streams */
+    const uint32_t *order;      /* by row of the family: row */
     uint32_t *rows;             /* by place less the family's first: row of the family */
     uint32_t *id_starts;        /* by row of the family: its first entry */
     const struct tel_span *ids; /* entries: all of them, */
@@ -89,6 +90,7 @@ struct view {
     struct cursor codes_node, times_node, keys_node; /* where these begin among the rows' nodes */
     bool has_rows, has_times, has_keys;
 
+    const uint8_t *family_bytes; /* by row, if there are few families */
     uint32_t *family_rows; /* rows, family by family: a family's begin where its places do */
     uint32_t *template_of; /* by row */
     uint32_t *place;       /* by row */
@@ -121,9 +123,9 @@ TEL_MUST_USE tel_code view_template(struct view *view, uint32_t number, struct t
  * NULL, or where it lies. */
 struct tel_span view_body(const struct view *view, uint32_t number, uint32_t i,
                           struct tel_buf *scratch);
-/* The same from columns of its own: holes[hole][i]. */
-struct tel_span view_join(const struct view *view, uint32_t number, struct tel_span *const *holes,
-                          uint32_t i, struct tel_buf *scratch);
+/* The same from columns of its own, holes[hole][i], of a part of a template's text. */
+struct tel_span view_join(const struct view *view, struct tel_span text,
+                          struct tel_span *const *holes, uint32_t i, struct tel_buf *scratch);
 /* NULL if the segment has none. */
 const struct read_attribute *view_find_attribute(const struct view *view,
                                                  enum segment_attribute_kind kind,
@@ -135,6 +137,8 @@ TEL_MUST_USE tel_code view_attribute(struct view *view, enum segment_attribute_k
 
 /* Makes family_rows good. */
 TEL_MUST_USE tel_code view_families(struct view *view, struct tel_error *err);
+/* Makes families[number].order good. */
+TEL_MUST_USE tel_code view_family_order(struct view *view, uint32_t number, struct tel_error *err);
 /* Makes families[number].rows and, if it has ids, id_starts good. */
 TEL_MUST_USE tel_code view_family_rows(struct view *view, uint32_t number, struct tel_error *err);
 /* Where the ids of a template's rows are, which has some. */

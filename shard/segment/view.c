@@ -1,6 +1,9 @@
 /* What a search unpacks of a segment; see reader.h. */
 #include "shard/segment/reader.h"
 
+#define FAMILY_BYTES_MAX 255u
+#define FAMILY_RUN       64u /* rows that are looked through at once */
+
 static tel_code get_ints(struct view *v, struct cursor *node, size_t n, uint64_t *ret,
                          struct tel_error *err)
 {
@@ -32,6 +35,41 @@ tel_code view_families(struct view *v, struct tel_error *err)
         rows[next[f]++] = (uint32_t)i;
     }
     v->family_rows = rows;
+    return TEL_OK;
+}
+
+tel_code view_family_order(struct view *v, uint32_t number, struct tel_error *err)
+{
+    const struct segment_reader *r = v->reader;
+    struct view_family *family = &v->families[number];
+    size_t n = r->info.rows, rows = r->families[number].rows, count = 0;
+    tel_code rc = TEL_OK;
+    if (family->order)
+        return TEL_OK;
+    if (v->family_rows || r->family_count > FAMILY_BYTES_MAX) {
+        rc = view_families(v, err);
+        if (rc == TEL_OK)
+            family->order = v->family_rows + r->templates[r->families[number].first_template].first;
+        return rc;
+    }
+    struct cursor node = v->codes_node;
+    if (!v->family_bytes)
+        rc = ints_get_bytes(&v->streams, &node, n, FAMILY_BYTES_MAX, &v->family_bytes, err);
+    if (rc != TEL_OK)
+        return rc;
+    uint32_t *order = tel_arena_alloc(v->arena, (rows + FAMILY_RUN + 1) * sizeof(*order));
+    for (size_t from = 0, to; from < n; from = to) {
+        to = n - from < FAMILY_RUN ? n : from + FAMILY_RUN;
+        for (size_t i = from; i < to; i++) {
+            order[count] = (uint32_t)i;
+            count += v->family_bytes[i] == number;
+        }
+        if (count > rows)
+            break;
+    }
+    if (count != rows)
+        return segment_corrupt(err, "families of rows");
+    family->order = order;
     return TEL_OK;
 }
 
@@ -389,18 +427,20 @@ tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)
 struct tel_span view_body(const struct view *v, uint32_t number, uint32_t i,
                           struct tel_buf *scratch)
 {
-    return view_join(v, number, v->templates[number].holes, i, scratch);
+    return view_join(v, v->reader->templates[number].skeleton, v->templates[number].holes, i,
+                     scratch);
 }
 
-struct tel_span view_join(const struct view *v, uint32_t number, struct tel_span *const *holes,
-                          uint32_t i, struct tel_buf *scratch)
+struct tel_span view_join(const struct view *v, struct tel_span skeleton,
+                          struct tel_span *const *holes, uint32_t i, struct tel_buf *scratch)
 {
-    const struct read_template *t = &v->reader->templates[number];
-    if (t->hole_count == 1 && t->skeleton.len == 1)
+    if (skeleton.len == 1 && skeleton.ptr[0] == 0)
         return holes[0][i];
-    size_t len = t->skeleton.len;
-    for (uint32_t h = 0; h < t->hole_count; h++)
-        len += holes[h][i].len;
+    size_t len = skeleton.len;
+    for (size_t k = 0, hole = 0; k < skeleton.len; k++) {
+        if (skeleton.ptr[k] == 0)
+            len += holes[hole++][i].len;
+    }
     char *text;
     if (scratch) {
         tel_buf_clear(scratch);
@@ -411,7 +451,7 @@ struct tel_span view_join(const struct view *v, uint32_t number, struct tel_span
     }
     char *out = text;
     uint32_t hole = 0;
-    const char *s = t->skeleton.ptr, *end = s + t->skeleton.len;
+    const char *s = skeleton.ptr, *end = s + skeleton.len;
     while (s < end) {
         const char *nul = memchr(s, 0, (size_t)(end - s));
         size_t n = (size_t)((nul ? nul : end) - s);

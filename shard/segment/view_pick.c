@@ -83,9 +83,11 @@ static tel_code pick_family(struct view *v, uint32_t number, const struct key_li
     const struct segment_reader *r = v->reader;
     const struct read_family *f = &r->families[number];
     uint32_t first = r->templates[f->first_template].first;
-    const uint32_t *rows = v->family_rows + first;
     uint64_t *streams = tel_arena_alloc(v->arena, ((size_t)f->rows + 1) * sizeof(*streams));
     tel_code rc = view_family_rows(v, number, err);
+    if (rc == TEL_OK)
+        rc = view_family_order(v, number, err);
+    const uint32_t *rows = v->families[number].order;
     struct cursor node = v->families[number].node;
     ints_skip(&node);
     if (rc == TEL_OK)
@@ -137,9 +139,7 @@ tel_code view_pick_rows(struct view *v, const uint32_t *places, size_t count,
     struct view_pick *picks = TEL_ARENA_ARRAY(v->arena, struct view_pick, count + 1);
     struct key_lists lists;
     uint32_t t = 0;
-    tel_code rc = view_families(v, err);
-    if (rc == TEL_OK)
-        rc = read_lists(v, &lists, err);
+    tel_code rc = read_lists(v, &lists, err);
     for (size_t i = 0; i < count; i++) {
         while (places[i] >= r->templates[t].first + r->templates[t].rows)
             t++;
@@ -195,7 +195,7 @@ tel_code view_pick_bodies(struct view *v, uint32_t number, const uint32_t *at, s
             return rc;
     }
     for (size_t i = 0; i < count; i++)
-        ret[i] = view_join(v, number, holes, (uint32_t)i, NULL);
+        ret[i] = view_join(v, t->skeleton, holes, (uint32_t)i, NULL);
     return TEL_OK;
 }
 

@@ -280,6 +280,38 @@ static void test_regex_literals(void **state)
     }
 }
 
+/* How far a match reaches around its literal; -1: not known. */
+static void test_regex_reach(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern;
+        int before, after;
+    } table[] = {
+        {"status: (4|5)[0-9][0-9]", 0, 9}, {"foo", 0, 0},
+        {"a?foo", 1, 0},                   {"foo.{2,3}", 0, 12},
+        {"(?:ab|c)xyz\\d{1,3}?", 2, 12},   {"(?P<n>ab|cde)wxyz", 3, 0},
+        {"[0-9]+foo", -1, 0},              {"foo[a-z]{2,}", 0, -1},
+        {"foo\\b", 0, -1},                 {"^foo", -1, 0},
+        {"foo+", 0, -1},                   {"foo\\d{2}+", 0, -1},
+        {"fooé?", 0, -1},
+        {"(a(b|c?){4})food", 5, 0},        {"foo(?=bar)", -1, -1},
+        {"x{1,2,3}foo", -1, 0},            {"", -1, -1},
+    };
+    struct tel_error err;
+    for (size_t i = 0; i < TEL_ARRAY_LEN(table); i++) {
+        struct tel_regex *re;
+        size_t before, after;
+        if (tel_regex_new(sp(table[i].pattern), false, &re, NULL, &err) != TEL_OK)
+            fail_msg("%s: %s", table[i].pattern, err.text);
+        bool known = tel_regex_reach(re, &before, &after);
+        if (before != (size_t)table[i].before || after != (size_t)table[i].after ||
+            known != (table[i].before >= 0 && table[i].after >= 0))
+            fail_msg("%s reaches %zd, %zd", table[i].pattern, (ssize_t)before, (ssize_t)after);
+        tel_regex_free(re);
+    }
+}
+
 static void test_regex_is_limited(void **state)
 {
     (void)state;
@@ -461,7 +493,7 @@ int main(void)
         cmocka_unit_test(test_find_bytes),     cmocka_unit_test(test_lower),
         cmocka_unit_test(test_near),           cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_numbers_print),  cmocka_unit_test(test_order),
-        cmocka_unit_test(test_regex_literals), cmocka_unit_test(test_regex_is_limited),
+        cmocka_unit_test(test_regex_literals), cmocka_unit_test(test_regex_reach), cmocka_unit_test(test_regex_is_limited),
         cmocka_unit_test(test_buckets),        cmocka_unit_test(test_xxh64),
         cmocka_unit_test(test_labels),         cmocka_unit_test(test_pruning),
         cmocka_unit_test(test_field_sets),
