@@ -150,11 +150,13 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
     tel_code rc = pool_new(helpers, &s->pool, err);
     if (rc != TEL_OK)
         return rc;
+    s->scratch = scratch_new(helpers + 1);
     s->env = (struct search_env){
         .partitions = s->partitions,
         .partition_count = s->partition_count,
         .cache = s->cache,
         .results = s->results,
+        .scratch = s->scratch,
         .pool = s->pool,
         .helpers = helpers,
         .memory_limit = s->options.query_memory_bytes,
@@ -243,6 +245,7 @@ void shard_server_free(struct shard_server *s)
         tel_metrics_unregister(s->options.metrics, &s->metrics);
     }
     pool_free(s->pool);
+    scratch_free(s->scratch);
     cache_free(s->cache);
     results_free(s->results);
     merger_free(s->merger);

@@ -24,6 +24,7 @@ struct shard_server {
     size_t partition_count;
     struct cache *cache;
     struct results *results;
+    struct scratch *scratch;
     struct pool *pool;
     struct search_env env;
     struct merger *merger;

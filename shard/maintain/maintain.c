@@ -187,10 +187,12 @@ void shard_maintain_once(struct shard_server *s, bool *ret_busy)
 
 /* Searches take and free much memory; what malloc keeps of it is given back when nothing else is to
  * be done. */
-static void give_back_memory(unsigned *idle_rounds)
+static void give_back_memory(struct shard_server *s, unsigned *idle_rounds)
 {
-    if (++*idle_rounds % TRIM_ROUNDS == 0)
-        malloc_trim(0);
+    if (++*idle_rounds % TRIM_ROUNDS != 0)
+        return;
+    scratch_trim(s->scratch);
+    malloc_trim(0);
 }
 
 void shard_maintain(void *arg)
@@ -206,7 +208,7 @@ void shard_maintain(void *arg)
         int64_t began = tel_mono_ns(clock);
         shard_maintain_once(s, &busy);
         if (!busy)
-            give_back_memory(&idle_rounds);
+            give_back_memory(s, &idle_rounds);
         int64_t now = tel_mono_ns(clock);
         int64_t until = now + (busy ? now - began : ROUND_MS * TEL_NS_PER_MS);
         tel_mutex_lock(&s->lock);

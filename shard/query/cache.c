@@ -5,6 +5,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/sys/thread.h"
+#include "shard/segment/format.h"
 
 #define BUCKETS 4096u
 
@@ -107,11 +108,24 @@ tel_code cache_take(struct cache *cache, struct store_segment *segment, struct c
     return TEL_OK;
 }
 
+static uint64_t reader_bytes(const struct cached_reader *r)
+{
+    return store_handle_bytes(r->handle) + segment_reader_bytes(r->reader);
+}
+
+/* What is cheap to read again goes first; what opening has parsed stays. The lock is held. */
+static void drop_sections(struct cache *cache, struct cached_reader *r)
+{
+    cache->stats.bytes -= r->bytes;
+    store_handle_drop(r->handle, SEGMENT_SECTION_DATA);
+    r->bytes = reader_bytes(r);
+    cache->stats.bytes += r->bytes;
+}
+
 void cache_put(struct cache *cache, struct cached_reader *reader, bool broken)
 {
     struct cached_reader *evicted = NULL;
-    reader->bytes =
-        store_handle_bytes(reader->handle) + segment_reader_bytes(reader->reader);
+    reader->bytes = reader_bytes(reader);
     if (broken || reader->bytes > cache->max_bytes ||
         store_segment_gone(store_handle_segment(reader->handle))) {
         close_reader(reader);
@@ -127,6 +141,9 @@ void cache_put(struct cache *cache, struct cached_reader *reader, bool broken)
     cache->newest = reader;
     cache->stats.bytes += reader->bytes;
     cache->stats.readers++;
+    for (struct cached_reader *r = cache->oldest; r && cache->stats.bytes > cache->max_bytes;
+         r = r->newer)
+        drop_sections(cache, r);
     while (cache->stats.bytes > cache->max_bytes) {
         struct cached_reader *r = cache->oldest;
         unlink_reader(cache, r);

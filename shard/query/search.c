@@ -307,7 +307,7 @@ static void work(struct pool_job *job)
                  .stop = search_stop,
                  .stop_ctx = s},
     };
-    tel_arena_init(&me.arena, 0);
+    scratch_take(s->env->scratch, &me.arena);
     tel_code rc = tel_chain_open(s->query, &me.exec, search_take_block, s, &me.chain, &err);
     if (rc == TEL_OK) {
         rc = take_pieces(&me, &err);
@@ -315,7 +315,7 @@ static void work(struct pool_job *job)
             rc = tel_chain_finish(me.chain, &err);
         tel_chain_close(me.chain);
     }
-    tel_arena_free(&me.arena);
+    scratch_put(s->env->scratch, &me.arena);
     tel_mutex_lock(&s->lock);
     if (rc != TEL_OK)
         fail(s, rc, &err);

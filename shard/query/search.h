@@ -20,6 +20,7 @@
 #include "shard/query/cache.h"
 #include "shard/query/pool.h"
 #include "shard/query/results.h"
+#include "shard/query/scratch.h"
 #include "shard/query/top.h"
 #include "shard/service.h"
 
@@ -29,6 +30,7 @@ struct search_env {
     size_t partition_count;
     struct cache *cache;
     struct results *results; /* NULL: none are kept */
+    struct scratch *scratch; /* NULL: no memory is kept */
     struct pool *pool;
     unsigned helpers; /* at most, of one search */
     uint64_t memory_limit;

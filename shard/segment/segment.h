@@ -80,8 +80,9 @@ void segment_builder_reset(struct segment_builder *builder);
 
 struct segment_reader;
 
-/* How a reader gets at its sections. read gives bytes that stay valid until release (or until the
- * reader is closed); they have passed the store's checksum and are still not to be trusted. */
+/* How a reader gets at its sections. read gives bytes that stay valid while the reader is in use:
+ * those of data sections until its search ends, those of others until it is closed. They have passed
+ * the store's checksum and are still not to be trusted. */
 struct segment_io {
     void *ctx;
     tel_code (*read)(void *ctx, uint32_t section, struct tel_span *ret, struct tel_error *err);

@@ -11,7 +11,7 @@
 struct store_handle {
     struct store_segment *segment;
     struct entry entry; /* the table of sections */
-    TEL_VEC(struct tel_span) values;
+    struct tel_span *values; /* of sections that were read, in the order of the table */
     uint64_t bytes;
 };
 
@@ -68,18 +68,30 @@ tel_code store_handle_open(struct store_segment *segment, struct store_handle **
     struct store_handle *h = TEL_NEW(struct store_handle);
     h->segment = store_segment_ref(segment);
     h->entry = entry;
-    h->bytes = sizeof(*h) + entry.section_count * sizeof(*entry.sections);
+    h->values = tel_calloc(entry.section_count + 1, sizeof(*h->values));
+    h->bytes = sizeof(*h) + entry.section_count * (sizeof(*entry.sections) + sizeof(*h->values));
     *ret = h;
     return TEL_OK;
+}
+
+void store_handle_drop(struct store_handle *handle, uint32_t from)
+{
+    for (size_t i = 0; i < handle->entry.section_count; i++) {
+        struct tel_span *value = &handle->values[i];
+        if (!value->ptr || handle->entry.sections[i].section < from)
+            continue;
+        handle->bytes -= value->len;
+        ldb_value_free(*value);
+        *value = (struct tel_span){0};
+    }
 }
 
 void store_handle_close(struct store_handle *handle)
 {
     if (!handle)
         return;
-    for (size_t i = 0; i < handle->values.len; i++)
-        ldb_value_free(handle->values.items[i]);
-    tel_vec_free(&handle->values);
+    store_handle_drop(handle, 0);
+    free(handle->values);
     entry_done(&handle->entry);
     store_segment_unref(handle->segment);
     free(handle);
@@ -127,11 +139,15 @@ static tel_code handle_read(void *ctx, uint32_t section, struct tel_span *ret,
     const struct entry_section *s = find_section(&h->entry, section);
     if (!s)
         return tel_error_set(err, TEL_ERR_NOTFOUND, "no section %" PRIu32, section);
-    struct tel_span value;
+    struct tel_span value, *kept = &h->values[s - h->entry.sections];
+    if (kept->ptr) {
+        *ret = *kept;
+        return TEL_OK;
+    }
     tel_code rc = read_section(h->segment, s, &value, err ? err : &local);
     if (rc != TEL_OK)
         return rc;
-    tel_vec_push(&h->values, value);
+    *kept = value;
     h->bytes += value.len;
     *ret = value;
     return TEL_OK;

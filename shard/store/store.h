@@ -207,6 +207,8 @@ TEL_MUST_USE tel_code store_handle_open(struct store_segment *segment, struct st
                                         struct tel_error *err);
 void store_handle_close(struct store_handle *handle); /* NULL is fine */
 struct segment_io store_handle_io(struct store_handle *handle);
+/* Frees the sections with numbers from `from` on that were read: they are read again when asked for. */
+void store_handle_drop(struct store_handle *handle, uint32_t from);
 uint64_t store_handle_bytes(const struct store_handle *handle); /* held in memory */
 struct store_segment *store_handle_segment(const struct store_handle *handle);
 

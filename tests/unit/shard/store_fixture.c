@@ -91,6 +91,30 @@ tel_code fixture_round(struct fixture *f, const char *tenant, int64_t day, int64
     return store_writer_commit(writer, &err);
 }
 
+/* A section is held once however often it is read, until it is dropped. */
+static tel_code check_held(struct store_handle *handle)
+{
+    struct segment_io io = store_handle_io(handle);
+    uint64_t bytes = store_handle_bytes(handle);
+    struct tel_span first, again, other;
+    struct tel_error err;
+    tel_code rc = io.read(io.ctx, 0, &first, &err);
+    if (rc == TEL_OK)
+        rc = io.read(io.ctx, 2, &other, &err);
+    assert_int_equal(store_handle_bytes(handle), bytes);
+    store_handle_drop(handle, 2);
+    if (rc == TEL_OK)
+        assert_true(store_handle_bytes(handle) < bytes);
+    for (uint32_t i = 0; i < FIXTURE_SECTIONS && rc == TEL_OK; i++)
+        rc = io.read(io.ctx, i * 2, &again, &err);
+    assert_int_equal(store_handle_bytes(handle), bytes);
+    if (rc == TEL_OK)
+        rc = io.read(io.ctx, 0, &again, &err);
+    if (rc == TEL_OK)
+        assert_ptr_equal(again.ptr, first.ptr);
+    return rc;
+}
+
 tel_code fixture_check(struct store_segment *segment)
 {
     struct store_handle *handle;
@@ -107,6 +131,8 @@ tel_code fixture_check(struct store_segment *segment)
         if (rc == TEL_OK)
             assert_true(tel_span_eq(got, tel_buf_span(&want)));
     }
+    if (rc == TEL_OK)
+        rc = check_held(handle);
     tel_buf_free(&want);
     store_handle_close(handle);
     return rc;
