@@ -49,6 +49,15 @@ def _watermarks(consumer, partition, timeout):
             time.sleep(0.1)
 
 
+def topic_end(bootstrap, name, partitions=4, timeout=30.0):
+    """How many messages the topic has ever had, all partitions together."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader." + uuid.uuid4().hex})
+    try:
+        return sum(_watermarks(consumer, TopicPartition(name, p), timeout)[1] for p in range(partitions))
+    finally:
+        consumer.close()
+
+
 def read_topic(bootstrap, name, partitions, timeout=30.0):
     """Every message of the topic up to its ends as they are now: a list of confluent_kafka messages a
     partition, in offset order."""

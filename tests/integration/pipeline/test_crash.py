@@ -29,6 +29,12 @@ class Writer(threading.Thread):
         self.random = random.Random(seed)
         self.error = None
 
+    def progress(self, seconds):
+        """Waits until it has written as much as it means to write in so many seconds, or all."""
+        wanted = sum(log.count for log in self.logs) + seconds / self.seconds * self.lines
+        poll_until(lambda: not self.is_alive() or sum(log.count for log in self.logs) >= wanted, 300,
+                   f"{wanted:.0f} lines written")
+
     def run(self):
         try:
             each = self.lines // len(self.logs)
@@ -42,7 +48,7 @@ class Writer(threading.Thread):
 
 
 def kill_in_turn(stack, cluster, r, writer, rounds):
-    """Kills each process `rounds` times, in random order; each stays down for a random while."""
+    """Kills each process `rounds` times, in random order; each stays down for a random number of lines."""
     kills = []
     for _ in range(rounds):
         victims = [*stack.programs, *range(cluster.brokers)]
@@ -51,15 +57,15 @@ def kill_in_turn(stack, cluster, r, writer, rounds):
             down = r.choice([0.0, 0.0, 0.2, 1.0, 2.0])
             if isinstance(victim, int):
                 cluster.kill9(victim)
-                time.sleep(down)
+                writer.progress(down)
                 cluster.start_broker(victim)
                 kills.append(f"broker{victim}")
             else:
                 victim.kill9()
-                time.sleep(down)
+                writer.progress(down)
                 victim.start()
                 kills.append(victim.name)
-            time.sleep(r.uniform(0.1, 1.5))
+            writer.progress(r.uniform(0.1, 1.5))
     assert not writer.error, writer.error
     return kills
 

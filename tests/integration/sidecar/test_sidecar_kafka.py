@@ -1,12 +1,11 @@
 """Files to a real Kafka through kills, rotation and a broker that goes away."""
 import os
 import random
-import time
 
 import pytest
 
 import sidecar
-from topics import create_topic, grow_topic, new_topic_name, read_topic
+from topics import create_topic, grow_topic, new_topic_name, read_topic, topic_end
 from waiting import poll_until
 
 
@@ -54,17 +53,18 @@ def test_nothing_is_lost_when_killed(kafka, topic, procs, bin_dir, tmp_path, see
     config = sidecar.write_config(tmp_path / "sidecar.conf", tmp_path / "data", [tmp_path / "apps/*.log*"],
                                   bootstrap=kafka.bootstrap, topic=topic)
     p = sidecar.start(procs, bin_dir, config, wait=False)
-    kills = 0
+    kills = end = 0
     for _ in range(12):
         for _ in range(rnd.randrange(1, 6)):
             writer.write(rnd.randrange(1, 150))
             if rnd.random() < 0.4:
                 writer.rotate()
-            time.sleep(rnd.random() * 0.1)
+        end += rnd.randrange(2)  # at once, or when some of it has arrived
+        end = poll_until(lambda: (now := topic_end(kafka.bootstrap, topic)) >= end and now + 1, 120, "a message more") - 1
         p.kill9()
         kills += 1
         p.start()
-    sources, repeats = poll_until(lambda: all_there(kafka.bootstrap, topic, writer), 60,
+    sources, repeats = poll_until(lambda: all_there(kafka.bootstrap, topic, writer), 180,
                                   lambda: f"all {writer.number} lines", interval=1)
     p.terminate()
     assert len(sources) <= len(writer.files) + writer.rotations
@@ -83,13 +83,14 @@ def test_a_broker_that_goes_away(own_kafka, procs, bin_dir, tmp_path, seed):
     writer.write(50)
     own_kafka.start_broker(0)
     for _ in range(2):
+        end = topic_end(own_kafka.bootstrap, topic)
         writer.write(100)
-        time.sleep(0.5)
+        poll_until(lambda: topic_end(own_kafka.bootstrap, topic) > end, 120, "a message more")
         own_kafka.kill9(0)
         writer.write(100)
         writer.rotate()
         own_kafka.start_broker(0)
-    poll_until(lambda: all_there(own_kafka.bootstrap, topic, writer), 90,
+    poll_until(lambda: all_there(own_kafka.bootstrap, topic, writer), 180,
                lambda: f"all {writer.number} lines", interval=1)
     p.terminate()
 

@@ -27,7 +27,7 @@ static void stop_and_read(struct rig *r, struct lines *l)
 static void wait_line(struct rig *r, const char *body)
 {
     struct lines l;
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     for (bool found = false; !found; usleep(5000)) {
         rig_read(r, &l);
         found = l.len && strcmp(l.items[l.len - 1].body, body) == 0;
@@ -485,7 +485,7 @@ static void random_life(uint64_t seed)
     struct rig r;
     struct lines l;
     struct tel_rand rnd;
-    unsigned written = 0, rotations = 0;
+    unsigned written = 0, rotations = 0, since = 0;
     print_message("seed %llu\n", (unsigned long long)seed);
     tel_rand_init(&rnd, seed);
     rig_open(&r, 3);
@@ -500,6 +500,7 @@ static void random_life(uint64_t seed)
         if (n)
             rig_append(&r, "app.log", text.ptr, text.len);
         tel_buf_free(&text);
+        since += n;
         uint64_t what = tel_rand_below(&rnd, 10);
         if (what < 2 && n) {
             char name[32];
@@ -508,15 +509,17 @@ static void random_life(uint64_t seed)
         } else if (what == 2) {
             rig_kill(&r);
             rig_start(&r, "app.log*");
+            since = 0;
         } else if (what == 3) {
             rig_stop(&r);
             rig_start(&r, "app.log*");
+            since = 0;
         } else if (what == 4) {
-            usleep((useconds_t)tel_rand_below(&rnd, 20000));
+            rig_wait_delivered(&r, tel_rand_below(&rnd, since + 1));
         }
     }
     /* Everything: until the last line that was written has come. */
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     rig_read(&r, &l);
     while (l.len < written && tel_mono_ns(tel_clock_system()) < deadline) {
         lines_free(&l);

@@ -44,7 +44,7 @@ static void random_text(struct tel_rand *r, struct tel_buf *out)
 
 static void work_until_quiet(struct telescope_host *h, size_t want)
 {
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + 120 * TEL_NS_PER_S;
     for (;;) {
         size_t have = 0;
         for (size_t i = 0; i < h->source_count; i++)

@@ -110,7 +110,7 @@ static bool put(struct bench *b, unsigned source, unsigned n, size_t size)
 
 static void wait_told(struct bench *b, unsigned count)
 {
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     while (b->told < count && tel_mono_ns(tel_clock_system()) < deadline)
         (void)tel_producer_poll(b->producer, 10);
     assert_int_equal(b->told, count);
@@ -159,7 +159,7 @@ static void survives_kills(void **state)
 static unsigned fill(struct bench *b, unsigned most)
 {
     unsigned n = 0;
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 10 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     for (; n < most; n++)
         while (!put(b, 0, n, 8000)) {
             if (b->options.policy == SPOOL_REFUSE && b->told == n)
@@ -195,7 +195,7 @@ static void full_drops_the_newest(void **state)
     assert_int_equal(fill(&b, 500), 500);
     wait_told(&b, 500);
     /* The spool's thread counts what it drops before it lets go of it. */
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     do
         spool_get_stats(b.spool, &st);
     while (st.waiting != 500 - st.dropped && tel_mono_ns(tel_clock_system()) < deadline);
@@ -213,7 +213,7 @@ static void full_drops_the_oldest(void **state)
     assert_int_equal(fill(&b, 500), 500);
     wait_told(&b, 500);
     /* The spool's thread counts what it drops before it lets go of it. */
-    int64_t deadline = tel_mono_ns(tel_clock_system()) + 20 * TEL_NS_PER_S;
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + RIG_WAIT_S * TEL_NS_PER_S;
     do
         spool_get_stats(b.spool, &st);
     while (st.waiting != 500 - st.dropped && tel_mono_ns(tel_clock_system()) < deadline);
