@@ -337,6 +337,8 @@ tel_code shard_search(struct shard_server *s, const Telescope__Shard__V1__Search
         return tel_error_set(err, TEL_ERR_UNAVAILABLE, "the shard server is stopping");
     }
     s->searches++;
+    if (s->registered)
+        tel_gauge_set(&s->metrics.searches_running, (double)s->searches);
     tel_mutex_unlock(&s->lock);
     int64_t began = tel_mono_ns(tel_clock_system());
     struct door door = {s, sink};
@@ -354,6 +356,8 @@ tel_code shard_search(struct shard_server *s, const Telescope__Shard__V1__Search
     tel_mutex_lock(&s->lock);
     if (--s->searches == 0)
         tel_cond_broadcast(&s->wake);
+    if (s->registered)
+        tel_gauge_set(&s->metrics.searches_running, (double)s->searches);
     tel_mutex_unlock(&s->lock);
     if (rc == TEL_OK)
         *ret_end = end;

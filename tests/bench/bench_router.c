@@ -42,7 +42,8 @@
 #define SHARDS_MAX 32u
 #define SLOTS      65536u
 
-static unsigned cluster_size = 32, hedge_ms = 200, work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
+static unsigned work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
+static unsigned cluster_size = 32, hedge_ms = 200;
 static _Atomic int64_t slowest[SLOTS]; /* by the query's number: its slowest search, in ns */
 static _Atomic unsigned numbers;
 
@@ -202,8 +203,8 @@ static void router_serve(struct bench *b, struct shard_map *map, int hedge_after
 {
     struct tel_error err;
     must(shard_client_rpc_new(&(struct shard_client_rpc_options){0}, &b->client, &err), &err);
-    b->router =
-        router_new(&(struct router_options){.hedge_after_ms = hedge_after_ms}, b->client, map, NULL);
+    struct router_options options = {.hedge_after_ms = hedge_after_ms};
+    b->router = router_new(&options, b->client, map, NULL);
     b->select = select_new(b->router, NULL);
     must(tel_http_server_new(
              &(struct tel_http_server_options){.address = "127.0.0.1:0", .connections_max = 4096},
@@ -318,7 +319,7 @@ static double percentile_ms(int64_t *v, size_t n, double p)
     return (double)v[i] / 1e6;
 }
 
-/* ---- the control: one shard, no router -------------------------------------------------------- */
+/* ---- the control: one shard, no router ------------------------------------------------------- */
 
 static void direct_rows(void *user, struct shard_search *s, Telescope__Shard__V1__RowBatch *batch)
 {
@@ -464,7 +465,7 @@ static void many(unsigned shards, struct tel_buf *json)
     bench_stop(&b);
 }
 
-/* ---- processes, some of them failing ----------------------------------------------------------- */
+/* ---- processes, some of them failing --------------------------------------------------------- */
 
 struct server {
     pid_t pid;
