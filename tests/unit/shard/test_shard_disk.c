@@ -15,6 +15,7 @@
 
 #include "common/base/log.h"
 #include "common/base/rand.h"
+#include "common/sys/fs.h"
 #include "tests/unit/shard/shard_fixture.h"
 
 #define BASE (20400 * TEL_NS_PER_DAY)
@@ -53,6 +54,20 @@ static void send_bulk(struct world *w, struct tel_rand *r, uint64_t *position, u
     world_sync(w);
 }
 
+static uint64_t free_bytes(const struct world *w)
+{
+    struct tel_fs_space space;
+    struct tel_error err;
+    assert_int_equal(tel_fs_space(tel_fs_system(), w->store, &space, &err), TEL_OK);
+    return space.free_bytes;
+}
+
+static void nap(void)
+{
+    struct timespec ts = {0, 5000000};
+    nanosleep(&ts, NULL);
+}
+
 static char *wait_status(struct world *w, bool (*good)(const Telescope__Shard__V1__PartitionInfo *))
 {
     int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
@@ -66,8 +81,7 @@ static char *wait_status(struct world *w, bool (*good)(const Telescope__Shard__V
         if (tel_mono_ns(tel_clock_system()) > deadline)
             fail_msg("still: %s", error);
         free(error);
-        struct timespec ts = {0, 5000000};
-        nanosleep(&ts, NULL);
+        nap();
     }
 }
 
@@ -132,17 +146,18 @@ static void test_reserve(void **state)
     w.options.disk_reserve_bytes = 12 << 20;
     if (mount_small(&w, "size=24m")) {
         world_start(&w);
-        uint64_t seen = 0;
-        for (unsigned i = 0; i < 200 && seen == 0; i++) {
-            send_bulk(&w, &r, &position, 1); /* slowly: the disk is looked at once a second */
+        /* A message at a time, each stored before the next, until the disk is seen to be low. */
+        int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
+        for (bool paused = false; !paused;) {
             Telescope__Shard__V1__StatusResponse *status = shard_status(w.server, NULL);
-            if (is_paused(status->partitions[0]))
-                seen = position;
+            paused = is_paused(status->partitions[0]);
+            bool stored = status->partitions[0]->memory_bytes == 0;
             protobuf_c_message_free_unpacked(&status->base, NULL);
-            struct timespec ts = {0, 60000000};
-            nanosleep(&ts, NULL);
+            if (!paused && stored && free_bytes(&w) > w.options.disk_reserve_bytes)
+                send_bulk(&w, &r, &position, 1);
+            assert_true(tel_mono_ns(tel_clock_system()) < deadline);
+            nap();
         }
-        assert_true(seen > 0);
         send_bulk(&w, &r, &position, 2);
         uint64_t found = world_count(&w, "default", "bulk");
         assert_true(found > 0 && found < position);
