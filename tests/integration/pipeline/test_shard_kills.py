@@ -27,8 +27,9 @@ KILLS = int(os.environ.get("TEL_SHARD_KILLS", "20"))
 DAY = 86400 * 10**9
 SOURCES = 6
 RETENTION_DAYS = 400
-COUNTERS = ("flushes_total", "merges_total", "recoded_segments_total", "retention_days_total", "repeats_dropped_total",
-            "events_outside_total")
+LIFE_SECONDS = 2  # at most: what a life waits for may have nothing to do
+COUNTERS = ("flushes_total", "merges_total", "recoded_segments_total", "retention_days_total")  # of one life
+KEPT = ("repeats_dropped_total", "events_outside_total")  # of the whole log: stored with the resume offset
 
 
 class Sender(threading.Thread):
@@ -99,16 +100,33 @@ class Sender(threading.Thread):
         return sum(self.next) - SOURCES - self.outside
 
 
-def read_counters(address, totals):
+def read_counters(address, totals, names=COUNTERS):
     """Adds what the server has done in this life; it may be too young to answer."""
     try:
         text = requests.get(f"http://{address}/metrics", timeout=1).text
     except requests.RequestException:
         return
     for line in text.splitlines():
-        for name in COUNTERS:
+        for name in names:
             if line.startswith(f"telescope_shard_{name}"):
                 totals[name] += float(line.rsplit(" ", 1)[1])
+
+
+def live(shard, r, sender, totals):
+    """Lets the server live to a moment drawn at random: in the time after its start, or soon after it has done
+    something for the so many-th time."""
+    name, times = r.choice([(None, 0), (COUNTERS[0], 4), (COUNTERS[0], 12), ("merges_total", 4),
+                            ("recoded_segments_total", 2), ("retention_days_total", 2)])
+    wanted = 1 + r.randrange(times) if name else 0
+    deadline = time.monotonic() + (LIFE_SECONDS if name else r.uniform(0.02, 1))
+    done = Counter()
+    while time.monotonic() < deadline and (not name or done[name] < wanted):
+        now = Counter()
+        read_counters(shard.admin, now)
+        done = now or done
+        sender.stopped.wait(0.02)
+    sender.stopped.wait(r.uniform(0, 0.05))
+    totals.update(done)
 
 
 def ask(http, query):
@@ -165,10 +183,7 @@ def test_exactly_once_through_kills(kafka, procs, bin_dir, tmp_path, seed, kills
         # Room for all that is counted, and a little: the rest goes, the oldest days first.
         shard.process.argv[-1] = f"retention.bytes={(1 << 20) + 60 * sum(sender.next)}"
         shard.process.start()
-        # At any moment of its life: mostly when it reads and writes, sometimes before it is up.
-        lives = r.choice([0.1, 0.5, 1.0, 2.5])
-        sender.stopped.wait(r.uniform(0.02, lives))
-        read_counters(shard.admin, totals)
+        live(shard, r, sender, totals)
         assert shard.process.alive(), shard.process.log()[-4000:]
         shard.process.kill9()
         assert not sender.error and sender.is_alive(), sender.error
@@ -199,6 +214,10 @@ def test_exactly_once_through_kills(kafka, procs, bin_dir, tmp_path, seed, kills
     killed = Counter(totals)
     totals = poll_until(all_done, 120, lambda: f"all of {COUNTERS}; {totals} before this life", 0.1)
     wait_all()
+    kept = Counter()
+    read_counters(shard.admin, kept, KEPT)
+    assert kept["events_outside_total"] == sender.outside and kept["repeats_dropped_total"] > 0, (kept, sender.outside)
     shard.process.terminate(60)
-    print(f"\n{kills} kills: {sender.counted} events, each once; {sender.outside} outside the retention, none found; "
+    print(f"\n{kills} kills: {sender.counted} events, each once; {sender.outside} outside the retention, none found, each counted once; "
+          f"{kept['repeats_dropped_total']:.0f} repeats dropped; "
           + ", ".join(f"{name} {killed[name]:.0f} and {totals[name] - killed[name]:.0f} in the last life" for name in COUNTERS))
