@@ -28,6 +28,7 @@
 #include "router/select.h"
 #include "router/shard_client.h"
 #include "shard/shard.h"
+#include "shard/tenants.h"
 #include "sidecar/insert/insert.h"
 #include "sidecar/sidecar.h"
 
@@ -53,6 +54,7 @@ struct standalone {
     struct tel_metrics *metrics;
     struct standalone_parts p;
     struct shard_server *shards;
+    uint64_t budget; /* bytes of segments, unless the configuration says so */
     struct shard_client *client;
     struct router *router;
     struct select *select;
@@ -143,6 +145,7 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
     uint32_t *all = TEL_ARENA_ARRAY(&s->arena, uint32_t, partitions);
     for (uint32_t i = 0; i < partitions; i++)
         all[i] = i;
+    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
     struct shard_options o = {
         .dir = below(s, "index"),
         .node = STANDALONE_SHARD,
@@ -151,15 +154,20 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
         .metrics = s->metrics,
         .memory_bytes = (uint64_t)c->memory_bytes,
         .query_memory_bytes = (uint64_t)c->query_memory_bytes,
-        .retention_days = (uint32_t)c->retention_days,
-        .retention_bytes = budget,
+        .retention = {.days = (uint32_t)c->retention_days,
+                      .bytes = budget,
+                      .tenants = tenants,
+                      .tenant_count = c->retention_tenants.len},
     };
+    s->budget = budget;
     char size[32];
     cli_size_text(size, budget);
     tel_log_info("keeping events", tel_kv_str("up_to", size),
                  c->retention_days ? tel_kv_i64("days", c->retention_days) : tel_kv_str("days", "any"),
                  tel_kv_str("dir", c->data_dir));
-    return shard_server_new(&o, s->p.queue, &s->shards, err);
+    rc = shard_server_new(&o, s->p.queue, &s->shards, err);
+    free(tenants);
+    return rc;
 }
 
 static tel_code start_router(struct standalone *s, struct tel_error *err)
@@ -274,9 +282,17 @@ static tel_code start_tail(struct standalone *s, struct tel_error *err)
 
 static void on_reload(const void *config, struct tel_conf *conf, void *arg)
 {
-    (void)config, (void)conf;
+    const struct standalone_config *c = config;
     struct standalone *s = arg;
     struct tel_error err;
+    (void)conf;
+    /* No budget means the one that was written down at the first start. */
+    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
+    struct retention_rules rules = {(uint32_t)c->retention_days,
+                                    c->retention_bytes ? (uint64_t)c->retention_bytes : s->budget,
+                                    tenants, c->retention_tenants.len};
+    shard_server_set_retention(s->shards, &rules);
+    free(tenants);
     if (tel_http_server_reload(s->p.http, &err) != TEL_OK)
         tel_log_error("the certificate stays as it was", tel_kv_error(&err));
 }
@@ -360,6 +376,7 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
     if (!c->http_cert_file[0] != !c->http_key_file[0])
         tel_conf_mistake(mistakes, conf->root, "http.cert_file",
                          "HTTPS needs http.cert_file and http.key_file, both");
+    shard_tenants_check(&c->retention_tenants, mistakes);
 }
 
 int cli_standalone(int argc, char **argv)

@@ -17,6 +17,7 @@
 #include "shard/grpc.h"
 #include "shard/metrics.h"
 #include "shard/shard.h"
+#include "shard/tenants.h"
 #include "shard/verify.h"
 
 #define GRACE_MS       5000
@@ -75,6 +76,7 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
         if (!strchr(c->kafka_properties.items[i], '='))
             tel_conf_mistake(mistakes, conf->root, "kafka.properties",
                              "entry %zu is not name=value", i);
+    shard_tenants_check(&c->retention_tenants, mistakes);
     if ((*c->tls_cert_file != '\0') != (*c->tls_key_file != '\0'))
         tel_conf_mistake(mistakes, conf->root, "grpc.tls", "cert_file and key_file go together");
     if (c->flush_interval_max < c->flush_interval)
@@ -133,9 +135,21 @@ struct program {
     struct shard_admin *admin;
 };
 
+static struct retention_rules retention_rules(const struct shard_config *c,
+                                              const struct retention_tenant *tenants)
+{
+    return (struct retention_rules){
+        .days = (uint32_t)c->retention_days,
+        .bytes = (uint64_t)c->retention_bytes,
+        .tenants = tenants,
+        .tenant_count = c->retention_tenants.len,
+    };
+}
+
 static tel_code start_server(const struct shard_config *c, struct program *p,
                              struct tel_error *err)
 {
+    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
     struct shard_options options = {
         .dir = c->data_dir,
         .node = p->node,
@@ -152,8 +166,8 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
         .flush_interval_ms = (uint32_t)c->flush_interval,
         .flush_interval_max_ms = (uint32_t)c->flush_interval_max,
         .workers = (unsigned)c->query_threads,
-        .retention_days = (uint32_t)c->retention_days,
-        .retention_bytes = (uint64_t)c->retention_bytes,
+        .retention = retention_rules(c, tenants),
+        .clock_confirm_s = (uint32_t)(c->clock_confirm / 1000),
         .cold_after_days = (uint32_t)c->cold_after_days,
         .quiet_after_ms = (uint32_t)c->merge_quiet_after,
         .disk_reserve_bytes = (uint64_t)c->disk_reserve,
@@ -161,7 +175,9 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
         .future_policy = (enum shard_policy)c->future_policy,
         .source_ttl_days = (uint32_t)TEL_MAX(c->sources_ttl / 86400000, 1),
     };
-    return shard_server_new(&options, p->transport, &p->server, err);
+    tel_code rc = shard_server_new(&options, p->transport, &p->server, err);
+    free(tenants);
+    return rc;
 }
 
 static tel_code start(const struct shard_config *c, struct program *p, struct tel_error *err)
@@ -218,13 +234,24 @@ static void stop(struct program *p)
     tel_vec_free(&p->partitions);
 }
 
+static void on_reload(const void *config, struct tel_conf *conf, void *arg)
+{
+    const struct shard_config *c = config;
+    struct program *p = arg;
+    (void)conf;
+    struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
+    struct retention_rules rules = retention_rules(c, tenants);
+    shard_server_set_retention(p->server, &rules);
+    free(tenants);
+}
+
 static tel_code run(const void *config, struct tel_program_run *program_run,
                     struct tel_error *err)
 {
     struct program p = {0};
     tel_code rc = start(config, &p, err);
     if (rc == TEL_OK)
-        tel_program_wait(program_run, NULL, NULL);
+        tel_program_wait(program_run, on_reload, &p);
     stop(&p);
     return rc;
 }

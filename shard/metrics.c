@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "shard/ingest/partition.h"
+#include "shard/maintain/expire.h"
 
 #define METRIC(...) TEL_METRIC_ITEM(struct shard_metrics, __VA_ARGS__)
 static const struct tel_metric_item items[] = {
@@ -58,4 +59,25 @@ void shard_metrics_partition(struct shard_metrics *m, struct partition *partitio
     show(&m->dead_bytes, l, (double)st.dead_bytes);
     show(&m->damaged, l, (double)(st.damaged_segments + st.broken_days));
     show(&m->paused, l, s.paused);
+}
+
+static void count_expired(void *ctx, const char *tenant, uint64_t events)
+{
+    struct shard_metrics *m = ctx;
+    const char *const l[] = {tenant};
+    count(&m->expired, l, events);
+}
+
+void shard_metrics_retention(struct shard_metrics *m, struct retention *retention,
+                             const struct expire_stats *stats)
+{
+    for (unsigned why = 0; why < RETENTION_REASONS; why++) {
+        const char *const l[] = {retention_reason_name((enum retention_reason)why)};
+        const struct store_gone *gone = &stats->of[why];
+        count(&m->retention_days, l, gone->days);
+        count(&m->retention_segments, l, gone->segments);
+        count(&m->retention_events, l, gone->events);
+        count(&m->retention_bytes, l, gone->bytes);
+    }
+    retention_each_expired(retention, count_expired, m);
 }

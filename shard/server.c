@@ -23,6 +23,7 @@
 #define WORKERS_MAX       4u
 #define FUTURE_S          (2u * 86400u)
 #define SOURCE_TTL_DAYS   30u
+#define CLOCK_CONFIRM_S   86400u
 #define BLOCK_CACHE_BYTES (8u << 20)
 #define MALLOC_ARENAS     2
 #define QUIET_MS          600000u
@@ -55,6 +56,8 @@ static void fill_defaults(struct shard_options *o)
         o->quiet_after_ms = QUIET_MS;
     if (!o->source_ttl_days)
         o->source_ttl_days = SOURCE_TTL_DAYS;
+    if (!o->clock_confirm_s)
+        o->clock_confirm_s = CLOCK_CONFIRM_S;
 }
 
 static tel_code open_partitions(struct shard_server *s, struct tel_transport *transport,
@@ -62,6 +65,7 @@ static tel_code open_partitions(struct shard_server *s, struct tel_transport *tr
 {
     const struct shard_options *o = &s->options;
     s->partitions = tel_calloc(o->partition_count, sizeof(struct partition *));
+    s->stores = tel_calloc(o->partition_count, sizeof(struct store *));
     for (size_t i = 0; i < o->partition_count; i++) {
         char name[16];
         snprintf(name, sizeof(name), "p%" PRIu32, o->partitions[i]);
@@ -84,17 +88,37 @@ static tel_code open_partitions(struct shard_server *s, struct tel_transport *tr
                        .chunk_interval_ms = o->chunk_interval_ms,
                        .future_limit_ns = o->future_limit_s * TEL_NS_PER_S,
                        .future_policy = o->future_policy,
-                       .retention_days = o->retention_days,
                        .source_ttl_ns = o->source_ttl_days * TEL_NS_PER_DAY},
+            .retention = s->retention,
             .faults = o->faults,
         };
         tel_code rc = partition_new(&options, &s->partitions[i], err);
         free(dir);
         if (rc != TEL_OK)
             return rc;
+        s->stores[i] = partition_store(s->partitions[i]);
         s->partition_count++;
     }
     return TEL_OK;
+}
+
+/* Before any thread asks for retention's time. */
+static void start_clock(struct shard_server *s)
+{
+    const struct tel_clock *clock = s->options.clock;
+    int64_t wall = tel_wall_ns(clock), newest = INT64_MIN;
+    for (size_t i = 0; i < s->partition_count; i++) {
+        struct store_stats stats;
+        store_stats_get(s->stores[i], &stats);
+        newest = TEL_MAX(newest, stats.max_time_ns);
+    }
+    retention_clock_begin(&s->clock, wall, tel_mono_ns(clock), newest,
+                          s->options.clock_confirm_s * TEL_NS_PER_S);
+    struct tel_error err;
+    tel_code rc = retention_clock_load(&s->clock, s->dir, wall, &err);
+    if (rc != TEL_OK && rc != TEL_ERR_NOTFOUND)
+        tel_log_warn("retention's clock begins at the newest event", tel_kv_error(&err));
+    shard_tick_clock(s);
 }
 
 static void collect_metrics(void *arg)
@@ -118,6 +142,8 @@ static void collect_metrics(void *arg)
     tel_counter_set(&s->metrics.merge_failures, s->merge_stats.failures);
     tel_counter_set(&s->metrics.recoded, s->merge_stats.recoded);
     tel_counter_set(&s->metrics.recoded_saved, s->merge_stats.recoded_saved_bytes);
+    shard_metrics_retention(&s->metrics, s->retention, &s->expire_stats);
+    tel_gauge_set(&s->metrics.clock_ahead, (double)s->clock_ahead_ns / 1e9);
     tel_mutex_unlock(&s->lock);
 }
 
@@ -196,10 +222,13 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
         .cold_level = s->options.cold_after_days ? COLD_LEVEL : 0,
     };
     s->merger = merger_new(&merger);
+    s->retention = retention_new(&options->retention);
     s->quiet_ns = s->options.quiet_after_ms * TEL_NS_PER_MS;
     rc = take_folder(s, err);
     if (rc == TEL_OK)
         rc = open_partitions(s, transport, err);
+    if (rc == TEL_OK)
+        start_clock(s);
     if (rc == TEL_OK && options->metrics) {
         tel_metrics_register(options->metrics, &shard_metric_table, &s->metrics, NULL, NULL);
         tel_metrics_on_collect(options->metrics, collect_metrics, s);
@@ -252,6 +281,8 @@ void shard_server_free(struct shard_server *s)
     for (size_t i = 0; i < s->partition_count; i++)
         partition_free(s->partitions[i]);
     free(s->partitions);
+    free(s->stores);
+    retention_free(s->retention);
     ldb_shared_free(s->shared);
     tel_fs_unlock(s->lock_file);
     tel_cond_done(&s->wake);
@@ -259,6 +290,11 @@ void shard_server_free(struct shard_server *s)
     free(s->dir);
     free(s->node);
     free(s);
+}
+
+void shard_server_set_retention(struct shard_server *s, const struct retention_rules *rules)
+{
+    retention_set(s->retention, rules);
 }
 
 bool shard_server_ready(const struct shard_server *s)

@@ -6,6 +6,8 @@
 #include "common/sys/fs.h"
 #include "common/sys/thread.h"
 #include "shard/ingest/partition.h"
+#include "shard/maintain/clock.h"
+#include "shard/maintain/expire.h"
 #include "shard/maintain/merge.h"
 #include "shard/metrics.h"
 #include "shard/query/search.h"
@@ -28,6 +30,9 @@ struct shard_server {
     struct pool *pool;
     struct search_env env;
     struct merger *merger;
+    struct retention *retention;
+    struct retention_clock clock; /* the maintainer's */
+    struct store **stores;        /* of the partitions */
     int64_t quiet_ns; /* a day that got nothing for so long is merged to the end */
     struct shard_metrics metrics;
     bool registered;
@@ -38,13 +43,17 @@ struct shard_server {
     _Atomic bool stopping; /* written under the lock, read by searches without it */
     unsigned searches; /* under way */
     _Atomic bool disk_full;         /* written under the lock */
-    struct merge_stats merge_stats; /* the maintainer's, copied under the lock */
+    struct merge_stats merge_stats;   /* the maintainer's, copied under the lock */
+    struct expire_stats expire_stats; /* likewise */
+    int64_t clock_ahead_ns; /* of retention's time is the machine's; 0 unless it has jumped */
 };
 
 /* The maintenance thread (maintain.c): merging, retention, deletion, the disk's high-water mark. */
 void shard_maintain(void *server);
 /* Looks at the disk, and pauses or resumes all partitions. Any thread. */
 void shard_watch_disk(void *server);
+/* Brings retention's time up to date. The maintainer's, or before there is one. */
+void shard_tick_clock(struct shard_server *server);
 /* One round of it; *ret_busy: there is more to do at once. */
 void shard_maintain_once(struct shard_server *server, bool *ret_busy);
 

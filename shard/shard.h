@@ -18,6 +18,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "shard/store/retention.h"
 
 struct tel_transport;
 struct tel_metrics;
@@ -51,8 +52,8 @@ struct shard_options {
     uint32_t chunk_interval_ms; /* events are visible after at most this; 0: 100 ms */
     unsigned workers;           /* threads of a search; 0: as many as CPUs, at most 4 */
 
-    uint32_t retention_days;    /* by event time; 0: for ever */
-    uint64_t retention_bytes;   /* of the store, oldest first; 0: no limit */
+    struct retention_rules retention; /* copied; shard_server_set_retention changes them */
+    uint32_t clock_confirm_s;   /* a clock that jumped ahead is believed after so long; 0: a day */
     uint32_t quiet_after_ms;    /* what is left of a day is merged, however little, when it got
                                  * nothing new for so long; 0: 10 min */
     uint32_t cold_after_days;   /* older days are coded anew with a stronger compression; 0: never */
@@ -75,6 +76,9 @@ TEL_MUST_USE tel_code shard_server_new(const struct shard_options *options,
 void shard_server_stop(struct shard_server *server, bool flush);
 /* Stops first if need be. NULL is fine. */
 void shard_server_free(struct shard_server *server);
+
+/* New rules of retention, from the next round of maintenance on. Any thread. */
+void shard_server_set_retention(struct shard_server *server, const struct retention_rules *rules);
 
 /* Whether every partition has caught up with the log as it was found at the start: readiness. */
 bool shard_server_ready(const struct shard_server *server);

@@ -111,27 +111,46 @@ static tel_code injected(struct tel_error *err, int errnum, const char *path)
     return tel_error_errno(err, errnum, "injected failure on %s", path);
 }
 
-/* For what is done whole or not at all: if the power fails in the middle, a coin decides. Returns
- * TEL_OK with *ret_go if the operation shall happen. */
-static tel_code enter_simple(struct tel_fs_fault *fault, unsigned op, const char *path, bool *ret_go,
-                             bool *ret_cut, struct tel_error *err)
-{
-    int errnum;
-    tel_code rc = enter(fault, op, path, &errnum, ret_cut, err);
-    if (rc != TEL_OK)
-        return rc;
-    if (errnum)
-        return injected(err, errnum, path);
-    *ret_go = !*ret_cut || tel_rand_below(&fault->rand, 2);
-    return TEL_OK;
-}
-
 static tel_code finish(struct tel_fs_fault *fault, bool cut, tel_code rc, struct tel_error *err)
 {
     if (!cut)
         return rc;
     cut_power(fault, fault->off_seed);
     return power_is_off(err);
+}
+
+/* An operation that is done whole or not at all. It is done if `rc` is TEL_OK and `go` is true: when
+ * the power fails in the middle of it, a coin decides. */
+struct step {
+    tel_code rc;
+    bool go, cut;
+};
+
+static struct step step_enter(struct tel_fs_fault *fault, unsigned op, const char *path,
+                              struct tel_error *err)
+{
+    struct step step = {0};
+    int errnum;
+    step.rc = enter(fault, op, path, &errnum, &step.cut, err);
+    if (step.rc == TEL_OK && errnum)
+        step.rc = injected(err, errnum, path);
+    step.go = step.rc == TEL_OK && (!step.cut || tel_rand_below(&fault->rand, 2));
+    return step;
+}
+
+/* Takes the lock until step_end. */
+static struct step step_begin(struct tel_fs_fault *fault, unsigned op, const char *path,
+                              struct tel_error *err)
+{
+    tel_mutex_lock(&fault->lock);
+    return step_enter(fault, op, path, err);
+}
+
+static tel_code step_end(struct tel_fs_fault *fault, struct step step, struct tel_error *err)
+{
+    tel_code rc = finish(fault, step.cut, step.rc, err);
+    tel_mutex_unlock(&fault->lock);
+    return rc;
 }
 
 /* --- files ------------------------------------------------------------------------------------- */
@@ -146,16 +165,21 @@ static tel_code file_enter(struct fault_file *self, unsigned op, int *ret_errnum
     return enter(self->fault, op, self->path, ret_errnum, ret_cut, err);
 }
 
+/* Takes the lock, which the caller gives back, for an operation that changes nothing. */
+static tel_code file_look(struct fault_file *self, unsigned op, struct tel_error *err)
+{
+    int errnum;
+    bool cut;
+    tel_mutex_lock(&self->fault->lock);
+    tel_code rc = file_enter(self, op, &errnum, &cut, err);
+    return rc == TEL_OK && errnum ? injected(err, errnum, self->path) : rc;
+}
+
 static tel_code file_read(struct tel_file *file, void *out, size_t len, size_t *ret_len,
                           struct tel_error *err)
 {
     struct fault_file *self = file_of(file);
-    int errnum;
-    bool cut;
-    tel_mutex_lock(&self->fault->lock);
-    tel_code rc = file_enter(self, TEL_FAULT_READ, &errnum, &cut, err);
-    if (rc == TEL_OK && errnum)
-        rc = injected(err, errnum, self->path);
+    tel_code rc = file_look(self, TEL_FAULT_READ, err);
     if (rc == TEL_OK)
         rc = tel_file_read(self->inner, out, len, ret_len, err);
     if (rc == TEL_OK)
@@ -168,12 +192,7 @@ static tel_code file_pread(struct tel_file *file, uint64_t offset, void *out, si
                            size_t *ret_len, struct tel_error *err)
 {
     struct fault_file *self = file_of(file);
-    int errnum;
-    bool cut;
-    tel_mutex_lock(&self->fault->lock);
-    tel_code rc = file_enter(self, TEL_FAULT_READ, &errnum, &cut, err);
-    if (rc == TEL_OK && errnum)
-        rc = injected(err, errnum, self->path);
+    tel_code rc = file_look(self, TEL_FAULT_READ, err);
     if (rc == TEL_OK)
         rc = tel_file_pread(self->inner, offset, out, len, ret_len, err);
     tel_mutex_unlock(&self->fault->lock);
@@ -259,32 +278,26 @@ static tel_code file_truncate(struct tel_file *file, uint64_t size, struct tel_e
 {
     struct fault_file *self = file_of(file);
     struct tel_fs_fault *fault = self->fault;
-    bool go = false, cut = false;
+    struct step step = {0};
     tel_mutex_lock(&fault->lock);
-    tel_code rc = self->generation != fault->generation
-                      ? power_is_off(err)
-                      : enter_simple(fault, TEL_FAULT_TRUNCATE, self->path, &go, &cut, err);
-    if (rc == TEL_OK && go) {
+    if (self->generation != fault->generation)
+        step.rc = power_is_off(err);
+    else
+        step = step_enter(fault, TEL_FAULT_TRUNCATE, self->path, err);
+    if (step.go) {
         uint64_t before = power_file_size(self->bytes);
         power_before_truncate(self->bytes, size);
-        rc = tel_file_truncate(self->inner, size, err);
-        if (rc == TEL_OK && size < before)
+        step.rc = tel_file_truncate(self->inner, size, err);
+        if (step.rc == TEL_OK && size < before)
             give_space(fault, before - size);
     }
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code file_stat(struct tel_file *file, struct tel_fs_stat *ret, struct tel_error *err)
 {
     struct fault_file *self = file_of(file);
-    int errnum;
-    bool cut;
-    tel_mutex_lock(&self->fault->lock);
-    tel_code rc = file_enter(self, TEL_FAULT_STAT, &errnum, &cut, err);
-    if (rc == TEL_OK && errnum)
-        rc = injected(err, errnum, self->path);
+    tel_code rc = file_look(self, TEL_FAULT_STAT, err);
     if (rc == TEL_OK)
         rc = tel_file_stat(self->inner, ret, err);
     tel_mutex_unlock(&self->fault->lock);
@@ -352,24 +365,22 @@ static tel_code fs_open(struct tel_fs *fs, const char *path, unsigned flags, str
 {
     struct tel_fs_fault *fault = fault_of(fs);
     struct tel_fs_stat st;
-    bool go = false, cut = false;
     tel_mutex_lock(&fault->lock);
     bool exists = tel_fs_stat(fault->inner, path, &st, NULL) == TEL_OK;
     unsigned op = TEL_FAULT_OPEN | (!exists && flags & TEL_FS_CREATE ? TEL_FAULT_CREATE : 0);
     struct tel_file *file = NULL;
-    tel_code rc = enter_simple(fault, op, path, &go, &cut, err);
-    if (rc == TEL_OK && go)
-        rc = open_and_track(fault, path, flags, exists, &file, err);
-    if (cut && file) {
+    struct step step = step_enter(fault, op, path, err);
+    if (step.go)
+        step.rc = open_and_track(fault, path, flags, exists, &file, err);
+    if (step.cut && file) {
         tel_file_close(file_of(file)->inner);
         power_file_unref(fault->power, file_of(file)->bytes);
         free(file_of(file));
         file = NULL;
     }
-    rc = finish(fault, cut, rc, err);
+    tel_code rc = step_end(fault, step, err);
     if (rc == TEL_OK)
         *ret = file;
-    tel_mutex_unlock(&fault->lock);
     return rc;
 }
 
@@ -377,110 +388,84 @@ static tel_code fs_rename(struct tel_fs *fs, const char *from, const char *to,
                           struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_RENAME, to, &go, &cut, err);
-    if (rc == TEL_OK && go) {
+    struct step step = step_begin(fault, TEL_FAULT_RENAME, to, err);
+    if (step.go) {
         power_before_rename(fault->power, from, to);
-        rc = tel_fs_rename(fault->inner, from, to, err);
-        if (rc != TEL_OK)
+        step.rc = tel_fs_rename(fault->inner, from, to, err);
+        if (step.rc != TEL_OK)
             power_forget_last(fault->power);
     }
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_unlink(struct tel_fs *fs, const char *path, struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_UNLINK, path, &go, &cut, err);
-    if (rc == TEL_OK && go) {
+    struct step step = step_begin(fault, TEL_FAULT_UNLINK, path, err);
+    if (step.go) {
         struct tel_fs_stat st = {0};
         (void)!tel_fs_stat(fault->inner, path, &st, NULL);
         power_before_unlink(fault->power, path);
-        rc = tel_fs_unlink(fault->inner, path, err);
-        if (rc == TEL_OK)
+        step.rc = tel_fs_unlink(fault->inner, path, err);
+        if (step.rc == TEL_OK)
             give_space(fault, st.size);
         else
             power_forget_last(fault->power);
     }
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_mkdir(struct tel_fs *fs, const char *path, struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_MKDIR, path, &go, &cut, err);
-    if (rc == TEL_OK && go) {
-        rc = tel_fs_mkdir(fault->inner, path, err);
-        if (rc == TEL_OK)
+    struct step step = step_begin(fault, TEL_FAULT_MKDIR, path, err);
+    if (step.go) {
+        step.rc = tel_fs_mkdir(fault->inner, path, err);
+        if (step.rc == TEL_OK)
             power_made_dir(fault->power, path);
     }
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_rmdir(struct tel_fs *fs, const char *path, struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_RMDIR, path, &go, &cut, err);
-    if (rc == TEL_OK && go) {
-        rc = tel_fs_rmdir(fault->inner, path, err);
-        if (rc == TEL_OK)
+    struct step step = step_begin(fault, TEL_FAULT_RMDIR, path, err);
+    if (step.go) {
+        step.rc = tel_fs_rmdir(fault->inner, path, err);
+        if (step.rc == TEL_OK)
             power_removed_dir(fault->power, path);
     }
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_list(struct tel_fs *fs, const char *dir, struct tel_fs_names *ret,
                         struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_LIST, dir, &go, &cut, err);
-    if (rc == TEL_OK)
-        rc = tel_fs_list(fault->inner, dir, ret, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    struct step step = step_begin(fault, TEL_FAULT_LIST, dir, err);
+    if (step.go)
+        step.rc = tel_fs_list(fault->inner, dir, ret, err);
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_stat(struct tel_fs *fs, const char *path, struct tel_fs_stat *ret,
                         struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_STAT, path, &go, &cut, err);
-    if (rc == TEL_OK)
-        rc = tel_fs_stat(fault->inner, path, ret, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    struct step step = step_begin(fault, TEL_FAULT_STAT, path, err);
+    if (step.go)
+        step.rc = tel_fs_stat(fault->inner, path, ret, err);
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_sync_dir(struct tel_fs *fs, const char *dir, struct tel_error *err)
 {
     struct tel_fs_fault *fault = fault_of(fs);
-    bool go = false, cut = false;
-    tel_mutex_lock(&fault->lock);
-    tel_code rc = enter_simple(fault, TEL_FAULT_SYNC_DIR, dir, &go, &cut, err);
-    if (rc == TEL_OK && !cut)
+    struct step step = step_begin(fault, TEL_FAULT_SYNC_DIR, dir, err);
+    if (step.rc == TEL_OK && !step.cut)
         power_synced_dir(fault->power, dir);
-    rc = finish(fault, cut, rc, err);
-    tel_mutex_unlock(&fault->lock);
-    return rc;
+    return step_end(fault, step, err);
 }
 
 static tel_code fs_space(struct tel_fs *fs, const char *path, struct tel_fs_space *ret,

@@ -184,13 +184,15 @@ static tel_code commit(struct partition *p, struct tel_error *err)
     size_t count;
     struct store_source *changed = sources_changed(&p->sources, &count);
     int64_t ttl = p->options.limits.source_ttl_ns;
+    /* By the log's time, as `seen` is: a machine's clock that jumps must not forget a source. */
+    int64_t now = TEL_MIN(p->taken_ns, retention_now(p->options.retention));
     struct store_commit c = {
         .resume = {p->next, p->counters},
         .sources = changed,
         .source_count = count,
         .gaps = p->gaps.items,
         .gap_count = p->gaps.len,
-        .expire_before_ns = ttl ? tel_wall_ns(p->options.clock) - ttl : INT64_MIN,
+        .expire_before_ns = ttl ? now - ttl : INT64_MIN,
     };
     tel_code rc = store_commit(p->store, &c, err);
     free(changed);

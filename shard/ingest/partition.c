@@ -232,9 +232,9 @@ static tel_code poll_once(struct partition *p, int timeout_ms)
         /* Back to the message that could not be taken. */
         if (tel_consumer_seek(p->consumer, p->next.offset, &err) != TEL_OK)
             partition_set_error(p, err.text);
-    } else if (count) {
+    } else {
         tel_mutex_lock(&p->lock);
-        if (p->retry_at_ns == 0)
+        if (p->retry_at_ns == 0) /* else it is the flush that failed */
             p->status.error[0] = '\0';
         tel_mutex_unlock(&p->lock);
     }

@@ -13,6 +13,7 @@
 
 #include "shard/ingest/chunk.h"
 #include "shard/shard.h"
+#include "shard/store/retention.h"
 #include "shard/store/store.h"
 
 struct tel_transport;
@@ -24,7 +25,6 @@ struct partition_limits {
     uint32_t flush_interval_ms, flush_interval_max_ms, chunk_interval_ms;
     int64_t future_limit_ns;
     enum shard_policy future_policy;
-    uint32_t retention_days; /* 0: for ever */
     int64_t source_ttl_ns;
 };
 
@@ -43,6 +43,7 @@ struct partition_options {
     void (*tick)(void *ctx);
     void *tick_ctx;
     const char *schemas_dir; /* as in shard_options */
+    struct retention *retention; /* NULL: everything is kept */
     struct partition_limits limits;
     const struct store_faults *faults;
 };

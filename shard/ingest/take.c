@@ -7,7 +7,8 @@
  * day already holds (the message is below the day's watermark) is not taken twice.
  *
  * The same holds for events that claim to be from the future: they are compared with the time that
- * the queue gave the message, and not with this machine's clock.
+ * the queue gave the message, and not with this machine's clock. Events that are older than what
+ * retention keeps are measured by that time too, unless retention's own is behind it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,6 +65,7 @@ struct taking {
     struct tel_event *events; /* the batch's, which are ours to change */
     uint64_t tenant_hash;
     int64_t oldest_day, newest_ns; /* outside of them the policies apply */
+    uint64_t expired;              /* events of before oldest_day */
 };
 
 static void count_group(struct partition *p, uint64_t tenant_hash, int64_t day, uint32_t rows)
@@ -112,6 +114,7 @@ static bool admit(struct taking *t, struct tel_event *e)
     int64_t day = tel_day_of(e->timestamp_ns);
     if (day < t->oldest_day) { /* retention would delete it at once */
         p->counters.events_outside++;
+        t->expired++;
         return false;
     }
     if (!day_fits(p, day)) {
@@ -226,15 +229,16 @@ tel_code partition_take(struct partition *p, const struct tel_message *message,
             .batch = &batch,
             .events = (struct tel_event *)(uintptr_t)batch.events,
             .tenant_hash = tel_hash64(batch.tenant, 0),
-            .oldest_day = INT64_MIN,
+            .oldest_day =
+                retention_oldest_day(p->options.retention, batch.tenant, message->timestamp_ns),
             .newest_ns = INT64_MAX,
         };
-        if (l->retention_days)
-            t.oldest_day = tel_day_of(tel_wall_ns(p->options.clock)) - l->retention_days;
         if (l->future_policy != SHARD_KEEP &&
             __builtin_add_overflow(message->timestamp_ns, l->future_limit_ns, &t.newest_ns))
             t.newest_ns = INT64_MAX;
         take_events(&t, source);
+        if (t.expired)
+            retention_count_expired(p->options.retention, batch.tenant, t.expired);
     }
     p->bytes += chunk_bytes(chunk) - before;
     if (p->oldest_ns == 0)

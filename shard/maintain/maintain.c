@@ -20,7 +20,6 @@
 #define NICENESS         10
 #define TRIM_ROUNDS      5u
 #define RESERVE_MAX      (UINT64_C(1) << 30)
-#define RETIRE_PER_ROUND 1000u
 /* Merges per round and partition, so that retention and the disk get their turn. */
 #define MERGES_PER_ROUND 16u
 
@@ -60,87 +59,36 @@ void shard_watch_disk(void *server)
 
 /* ---- retention ---------------------------------------------------------------------------------- */
 
-static void drop_before(struct shard_server *s, int64_t day, const char *why)
+void shard_tick_clock(struct shard_server *s)
 {
-    for (size_t i = 0; i < s->partition_count; i++) {
-        size_t n = store_drop_before(partition_store(s->partitions[i]), day);
-        if (n == 0)
-            continue;
-        tel_counter_add(&s->metrics.dropped_days, n);
-        tel_log_info("days dropped by retention", tel_kv_str("why", why),
-                     tel_kv_u64("partition", partition_id(s->partitions[i])),
-                     tel_kv_u64("days", n));
-    }
+    int64_t wall = tel_wall_ns(s->options.clock);
+    bool turned = retention_clock_tick(&s->clock, wall, tel_mono_ns(s->options.clock));
+    bool held = s->clock.held_ns > 0;
+    if (turned && held)
+        tel_log_error("the machine's clock has jumped ahead: nothing is deleted by age until it has "
+                      "stayed so, see retention.clock_confirm",
+                      tel_kv_i64("ahead_s", (wall - s->clock.now_ns) / TEL_NS_PER_S));
+    else if (turned)
+        tel_log_warn("retention goes by the machine's clock again");
+    struct tel_error err;
+    if (retention_clock_save(&s->clock, s->dir, turned, &err) != TEL_OK)
+        tel_log_warn("cannot save retention's clock", tel_kv_error(&err));
+    retention_set_now(s->retention, s->clock.now_ns);
+    tel_mutex_lock(&s->lock);
+    s->clock_ahead_ns = held ? wall - s->clock.now_ns : 0;
+    tel_mutex_unlock(&s->lock);
 }
 
-static uint64_t stored_bytes(struct shard_server *s)
+static void apply_retention(struct shard_server *s, bool *busy)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < s->partition_count; i++) {
-        struct store_stats stats;
-        store_stats_get(partition_store(s->partitions[i]), &stats);
-        bytes += stats.stored_bytes;
-    }
-    return bytes;
-}
-
-static int oldest_first(const void *a, const void *b)
-{
-    const struct store_segment *x = *(struct store_segment *const *)a;
-    const struct store_segment *y = *(struct store_segment *const *)b;
-    if (x->max_time_ns != y->max_time_ns)
-        return x->max_time_ns < y->max_time_ns ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* Only one day is left: its oldest segments go, of all partitions. */
-static void retire_oldest(struct shard_server *s, uint64_t too_much)
-{
-    store_segments all = {0};
-    struct tel_buf missing = {0};
-    for (size_t i = 0; i < s->partition_count; i++) {
-        struct store_view view = {0};
-        store_select(partition_store(s->partitions[i]), NULL, INT64_MIN, INT64_MAX, &view,
-                     &missing);
-        for (size_t j = 0; j < view.segments.len; j++)
-            tel_vec_push(&all, store_segment_ref(view.segments.items[j]));
-        store_view_done(&view);
-    }
-    tel_buf_free(&missing);
-    if (all.len)
-        qsort(all.items, all.len, sizeof(*all.items), oldest_first);
-    size_t retired = 0;
-    for (; retired < all.len && retired < RETIRE_PER_ROUND && too_much > 0; retired++) {
-        uint64_t bytes = all.items[retired]->stored_bytes;
-        if (store_retire(all.items[retired], NULL) != TEL_OK)
-            continue;
-        too_much -= TEL_MIN(too_much, bytes);
-    }
-    tel_counter_add(&s->metrics.retired_segments, retired);
-    store_segments_done(&all);
-}
-
-static void apply_retention(struct shard_server *s)
-{
-    const struct shard_options *o = &s->options;
-    if (o->retention_days)
-        drop_before(s, tel_day_of(tel_wall_ns(o->clock)) - o->retention_days, "age");
-    uint64_t bytes;
-    while (o->retention_bytes && (bytes = stored_bytes(s)) > o->retention_bytes) {
-        int64_t oldest = INT64_MAX;
-        bool others = false;
-        for (size_t i = 0; i < s->partition_count; i++) {
-            int64_t day = store_oldest_day(partition_store(s->partitions[i]));
-            oldest = TEL_MIN(oldest, day);
-        }
-        for (size_t i = 0; i < s->partition_count; i++)
-            others = others || store_newest_day(partition_store(s->partitions[i])) > oldest;
-        if (!others) {
-            retire_oldest(s, bytes - o->retention_bytes);
-            return;
-        }
-        drop_before(s, oldest + 1, "size");
-    }
+    struct expire_stats stats = s->expire_stats;
+    bool more;
+    shard_tick_clock(s);
+    expire_run(s->stores, s->partition_count, s->retention, &stats, &more);
+    *busy = *busy || more;
+    tel_mutex_lock(&s->lock);
+    s->expire_stats = stats;
+    tel_mutex_unlock(&s->lock);
 }
 
 /* ---- merging and deleting ------------------------------------------------------------------------ */
@@ -170,7 +118,7 @@ void shard_maintain_once(struct shard_server *s, bool *ret_busy)
 {
     *ret_busy = false;
     shard_watch_disk(s);
-    apply_retention(s);
+    apply_retention(s, ret_busy);
     for (size_t i = 0; i < s->partition_count && !stopping(s); i++) {
         struct store *store = partition_store(s->partitions[i]);
         /* Merging needs room for a moment. */

@@ -121,6 +121,8 @@ static tel_code delete_day(struct store *store, struct store_day *day, struct te
     tel_code rc = store_step(store, STORE_STEP_DROP, err);
     if (rc == TEL_OK)
         rc = folder_retire(store->dir, name, &path, err);
+    if (rc == TEL_ERR_NOTFOUND) /* it was never made: its first write failed */
+        return TEL_OK;
     if (rc != TEL_OK)
         return rc;
     (void)store_step(store, STORE_STEP_DROPPED, NULL);

@@ -89,7 +89,8 @@ tel_code store_open(const struct store_options *options, struct store **ret, str
     return TEL_OK;
 }
 
-/* Takes the day's segments out of the catalogue and drops the references to them. */
+/* Takes the day's segments out of the catalogue and drops the references to them. (Not to the unsure
+ * ones: they are the owner's. They keep a dropped day's folder until the store is closed.) */
 static void release_segments(struct store_day *day)
 {
     for (size_t i = 0; i < day->by_tenant.len; i++) {
@@ -101,9 +102,6 @@ static void release_segments(struct store_day *day)
     for (size_t i = 0; i < day->dead.len; i++)
         store_segment_unref(day->dead.items[i]);
     day->dead.len = 0;
-    for (size_t i = 0; i < day->unsure.segments.len; i++)
-        store_segment_unref(day->unsure.segments.items[i]);
-    day->unsure.segments.len = 0;
 }
 
 void store_close(struct store *store)
@@ -115,6 +113,7 @@ void store_close(struct store *store)
     for (size_t i = 0; i < store->days.len; i++) {
         struct store_day *day = store->days.items[i];
         release_segments(day);
+        store_segments_done(&day->unsure.segments);
         TEL_CHECK(atomic_load(&day->refs) == 1);
         store_day_unref(day);
     }
@@ -265,39 +264,66 @@ int64_t store_newest_day(struct store *store)
     return day;
 }
 
-size_t store_drop_before(struct store *store, int64_t day)
+/* Takes the day out of the catalogue. The lock is held. */
+static void drop_day(struct store *store, struct store_day *d, struct store_gone *sum)
+{
+    d->dropping = true;
+    for (size_t i = 0; i < d->by_tenant.len; i++) {
+        const store_segments *list = &d->by_tenant.items[i].list;
+        for (size_t j = 0; j < list->len; j++) {
+            store->stats.segments--;
+            store->stats.events -= list->items[j]->rows;
+            store->stats.raw_bytes -= list->items[j]->raw_bytes;
+            store->stats.stored_bytes -= list->items[j]->stored_bytes;
+            sum->segments++;
+            sum->events += list->items[j]->rows;
+            sum->bytes += list->items[j]->stored_bytes;
+        }
+    }
+    for (size_t i = 0; i < d->dead.len; i++) {
+        store->stats.dead_segments--;
+        store->stats.dead_bytes -= d->dead.items[i]->stored_bytes;
+    }
+    sum->days++;
+    tel_vec_push(&store->forgotten, d->name);
+    tel_vec_push(&store->dropping, d);
+    /* The catalogue's references go; those of searches stay until they end. */
+    release_segments(d);
+}
+
+void store_drop_before(struct store *store, int64_t day, struct store_gone *sum)
 {
     size_t dropped = 0;
-    TEL_VEC(struct store_day *) days = {0};
     tel_mutex_lock(&store->lock);
-    while (dropped < store->days.len && store->days.items[dropped]->name.day < day) {
-        struct store_day *d = store->days.items[dropped++];
-        d->dropping = true;
-        for (size_t i = 0; i < d->by_tenant.len; i++) {
-            store_segments *list = &d->by_tenant.items[i].list;
-            for (size_t j = 0; j < list->len; j++) {
-                store->stats.segments--;
-                store->stats.events -= list->items[j]->rows;
-                store->stats.raw_bytes -= list->items[j]->raw_bytes;
-                store->stats.stored_bytes -= list->items[j]->stored_bytes;
-            }
-        }
-        for (size_t i = 0; i < d->dead.len; i++) {
-            store->stats.dead_segments--;
-            store->stats.dead_bytes -= d->dead.items[i]->stored_bytes;
-        }
-        tel_vec_push(&store->forgotten, d->name);
-        tel_vec_push(&store->dropping, d);
-        tel_vec_push(&days, d);
-    }
+    while (dropped < store->days.len && store->days.items[dropped]->name.day < day)
+        drop_day(store, store->days.items[dropped++], sum);
     if (dropped)
         memmove(store->days.items, store->days.items + dropped,
                 (store->days.len - dropped) * sizeof(*store->days.items));
     store->days.len -= dropped;
-    /* The catalogue's references go; those of searches stay until they end. */
-    for (size_t i = 0; i < days.len; i++)
-        release_segments(days.items[i]);
     tel_mutex_unlock(&store->lock);
-    tel_vec_free(&days);
-    return dropped;
+}
+
+/* Its last segment was deleted from the disk, and no start will read again what it held: the resume
+ * position has passed it. A writer would hold a reference. */
+static bool is_empty(const struct store *store, const struct store_day *d)
+{
+    return d->live == 0 && d->dead.len == 0 && d->loaded && !d->broken && d->damage.len == 0 &&
+           atomic_load_explicit(&d->refs, memory_order_acquire) == 1 &&
+           store_position_cmp(d->watermark, store->resume.position) <= 0;
+}
+
+void store_drop_empty(struct store *store)
+{
+    struct store_gone gone = {0};
+    size_t kept = 0;
+    tel_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->days.len; i++) {
+        if (is_empty(store, store->days.items[i]))
+            drop_day(store, store->days.items[i], &gone);
+        else
+            store->days.items[kept++] = store->days.items[i];
+    }
+    store->days.len = kept;
+    tel_mutex_unlock(&store->lock);
 }

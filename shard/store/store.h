@@ -192,9 +192,15 @@ TEL_MUST_USE tel_code store_collect(struct store *store, size_t *ret_deleted,
                                     struct tel_error *err);
 /* Deletes one segment (retention of a tenant, or by size). */
 TEL_MUST_USE tel_code store_retire(struct store_segment *segment, struct tel_error *err);
+/* What retention took. */
+struct store_gone {
+    uint64_t days, segments, events, bytes;
+};
 /* Drops all days before `day`: they are invisible at once, and deleted once nobody reads them, by
- * this or a later call of store_collect. Returns how many. */
-size_t store_drop_before(struct store *store, int64_t day);
+ * this or a later call of store_collect. Adds to *sum. */
+void store_drop_before(struct store *store, int64_t day, struct store_gone *sum);
+/* Drops days of which nothing is left, and nothing is being written. */
+void store_drop_empty(struct store *store);
 /* The oldest day, or INT64_MAX; the newest, or INT64_MIN. */
 int64_t store_oldest_day(struct store *store);
 int64_t store_newest_day(struct store *store);

@@ -56,6 +56,9 @@ struct tel_http_request {
     uint64_t body_held; /* what it counts in server->bodies_held */
     struct tel_http_decoder *decoder;
     bool had_body, handled, replied;
+    bool in_body; /* libmicrohttpd takes no response while it hands over the body: */
+    struct MHD_Response *early; /* a reply to a piece is sent when the body has ended */
+    unsigned early_status;
     unsigned refuse_status; /* != 0: the body was refused on the way; the text says why */
     struct tel_error refuse;
     TEL_VEC(struct tel_http_pair) params;

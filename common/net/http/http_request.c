@@ -15,6 +15,9 @@
 
 #define PARAMS_MAX   1000
 #define PULL_BLOCK   (64u << 10)
+#define TEXT(n)      TEXT_OF(n)
+#define TEXT_OF(n)   #n
+#define TOO_MANY_PARAMS "more than " TEXT(PARAMS_MAX) " parameters"
 /* A body that is refused on the way is read and dropped up to so many bytes, so that the client gets
  * to read why; then the connection is closed. */
 #define DISCARD_BYTES (UINT64_C(256) << 20)
@@ -66,6 +69,8 @@ void http_request_free(struct tel_http_request *req)
         req->done(req->stream_ctx);
     if (req->free_state)
         req->free_state(req->state);
+    if (req->early)
+        MHD_destroy_response(req->early);
     body_drop(req);
     tel_http_decoder_free(req->decoder);
     tel_buf_free(&req->out);
@@ -118,6 +123,25 @@ static bool refuse_now(struct tel_http_request *req, unsigned status, const char
     return false;
 }
 
+static enum MHD_Result take_argument(void *cls, enum MHD_ValueKind kind, const char *key,
+                                     size_t key_len, const char *value, size_t value_len)
+{
+    (void)kind;
+    struct tel_http_request *req = cls;
+    if (req->params.len == PARAMS_MAX)
+        return MHD_NO;
+    struct tel_http_pair pair = {{key, key_len}, {value, value ? value_len : 0}};
+    tel_vec_push(&req->params, pair);
+    return MHD_YES;
+}
+
+/* What stands behind the '?'; pieces of a body are read with these, too. */
+static bool take_arguments(struct tel_http_request *req)
+{
+    int seen = MHD_get_connection_values_n(req->connection, MHD_GET_ARGUMENT_KIND, take_argument, req);
+    return seen >= 0 && (size_t)seen <= PARAMS_MAX;
+}
+
 bool http_request_begin(struct tel_http_request *req)
 {
     const struct http_route *other = NULL;
@@ -136,6 +160,8 @@ bool http_request_begin(struct tel_http_request *req)
     }
     if (!req->route)
         return refuse_now(req, MHD_HTTP_NOT_FOUND, "there is nothing at this path");
+    if (!take_arguments(req))
+        return refuse_now(req, MHD_HTTP_BAD_REQUEST, TOO_MANY_PARAMS);
     struct tel_span value;
     if (tel_http_header(req, "Content-Length", &value)) {
         unsigned long long n = 0;
@@ -177,6 +203,8 @@ static tel_code body_piece(struct tel_http_request *req)
         return TEL_OK;
     size_t took = r->piece(r->ctx, req, tel_buf_span(&req->body));
     TEL_CHECK(took <= req->body.len);
+    if (req->early)
+        return TEL_OK;
     if (took == 0)
         return tel_error_set(&req->refuse, TEL_ERR_LIMIT,
                              "the body holds an item larger than %llu bytes",
@@ -195,7 +223,7 @@ static tel_code body_take(struct tel_http_request *req, struct tel_span in)
         return tel_error_set(&req->refuse, TEL_ERR_LIMIT, "the body is larger than %llu bytes",
                              (unsigned long long)r->body_max);
     tel_code rc = TEL_OK;
-    while (in.len > 0 && rc == TEL_OK) {
+    while (in.len > 0 && rc == TEL_OK && !req->early) {
         struct tel_span slice = tel_span_slice(in, 0, req->decoder && r->piece ? SLICE : in.len);
         in = tel_span_slice(in, slice.len, in.len);
         if (req->decoder)
@@ -213,9 +241,15 @@ bool http_request_body(struct tel_http_request *req, const char *data, size_t le
 {
     req->had_body = true;
     req->body_wire += len;
-    if (req->refuse_status)
+    if (req->refuse_status || req->early)
         return req->body_wire <= DISCARD_BYTES;
+    req->in_body = true;
     tel_code rc = body_take(req, tel_span_make(data, len));
+    req->in_body = false;
+    if (req->early) {
+        body_drop(req);
+        return true;
+    }
     if (rc == TEL_OK && body_account(req))
         return true;
     if (rc == TEL_OK) {
@@ -228,18 +262,6 @@ bool http_request_body(struct tel_http_request *req, const char *data, size_t le
 }
 
 /* ---- parameters --------------------------------------------------------------------------- */
-
-static enum MHD_Result take_argument(void *cls, enum MHD_ValueKind kind, const char *key,
-                                     size_t key_len, const char *value, size_t value_len)
-{
-    (void)kind;
-    struct tel_http_request *req = cls;
-    if (req->params.len == PARAMS_MAX)
-        return MHD_NO;
-    struct tel_http_pair pair = {{key, key_len}, {value, value ? value_len : 0}};
-    tel_vec_push(&req->params, pair);
-    return MHD_YES;
-}
 
 static struct tel_span decode_component(struct tel_http_request *req, struct tel_span s)
 {
@@ -278,6 +300,10 @@ static bool is_form(const struct tel_http_request *req)
 enum MHD_Result http_request_run(struct tel_http_request *req)
 {
     req->handled = true;
+    if (req->early) {
+        (void)MHD_queue_response(req->connection, req->early_status, req->early);
+        return MHD_YES;
+    }
     if (!req->refuse_status && req->decoder &&
         tel_http_decoder_end(req->decoder, &req->refuse) != TEL_OK)
         body_refuse(req, MHD_HTTP_BAD_REQUEST);
@@ -285,12 +311,8 @@ enum MHD_Result http_request_run(struct tel_http_request *req)
         tel_http_reply_error(req, req->refuse_status, "%s", req->refuse.text);
         return MHD_YES;
     }
-    int seen = MHD_get_connection_values_n(req->connection, MHD_GET_ARGUMENT_KIND, take_argument, req);
-    bool fits = seen >= 0 && (size_t)seen <= PARAMS_MAX;
-    if (fits && is_form(req))
-        fits = take_form(req);
-    if (!fits)
-        tel_http_reply_error(req, MHD_HTTP_BAD_REQUEST, "more than %d parameters", PARAMS_MAX);
+    if (is_form(req) && !take_form(req))
+        tel_http_reply_error(req, MHD_HTTP_BAD_REQUEST, TOO_MANY_PARAMS);
     else
         req->route->r.handler(req->route->r.ctx, req);
     if (!req->replied)
@@ -416,6 +438,11 @@ static void send_response(struct tel_http_request *req, unsigned status, const c
         atomic_fetch_add(&server->replies_5xx, 1);
     else if (status >= 400)
         atomic_fetch_add(&server->replies_4xx, 1);
+    if (req->in_body) {
+        req->early = response;
+        req->early_status = status;
+        return;
+    }
     (void)MHD_queue_response(req->connection, status, response);
     MHD_destroy_response(response);
 }

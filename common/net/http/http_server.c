@@ -52,7 +52,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
         (void)http_request_begin(req);
         return MHD_YES;
     }
-    if (req->replied)
+    if (req->replied && !req->early)
         return MHD_YES;
     if (*upload_size > 0) {
         bool go_on = http_request_body(req, upload_data, *upload_size);

@@ -36,8 +36,9 @@ struct tel_http_route {
     uint64_t body_max; /* bytes of the body, before and after decoding; 0: 1 MiB */
     /* If set, bodies larger than body_max are taken in pieces of about that size instead of being
      * refused: `piece` gets what has come so far and returns how many bytes it took (0 refuses the
-     * body with 413); the handler gets the rest. The client may still go away in between: then the
-     * state's free function runs and the handler does not. */
+     * body with 413); the handler gets the rest. It may reply, which refuses the body: it is called no
+     * more then, nor is the handler, and the client hears it once it has sent all. The client may still
+     * go away in between: then the state's free function runs and the handler does not. */
     size_t (*piece)(void *ctx, struct tel_http_request *req, struct tel_span body);
     /* The body is never taken for form fields, whatever its Content-Type says: `curl --data-binary`
      * calls everything a form. For routes that insert. */

@@ -103,6 +103,11 @@ static void total_add(struct total *t, struct tel_span s)
 static size_t add_piece(void *ctx, struct tel_http_request *req, struct tel_span body)
 {
     (void)ctx;
+    struct tel_span refuse;
+    if (tel_http_param(req, "refuse", &refuse)) {
+        tel_http_reply_error(req, 400, "refused: %.*s", TEL_SPAN_ARG(refuse));
+        return body.len;
+    }
     if (!tel_http_state(req))
         tel_http_set_state(req, calloc(1, sizeof(struct total)), free);
     while (body.len > 0 && body.ptr[body.len - 1] != '\n')
@@ -269,6 +274,10 @@ static void test_pieces(void **state)
            "bytes=1048576 lines=10485 pieces");
     memset(lines, 'a', sizeof(lines)); /* one line that is larger than a piece */
     expect("POST /pieces HTTP/1.1\r\n", lines, 4 * BODY_MAX, 413, "larger than");
+    /* Pieces know the parameters, and may refuse what comes with them: once, and heard by the client. */
+    expect("POST /pieces?refuse=because HTTP/1.1\r\n", lines, sizeof(lines), 400, "refused: because");
+    expect("POST /pieces?refuse=because HTTP/1.1\r\nContent-Encoding: gzip\r\n", packed, n, 400,
+           "refused: because");
 }
 
 static void test_cut_body(void **state)

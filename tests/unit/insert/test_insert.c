@@ -136,7 +136,8 @@ static void test_concurrent_and_restart(void **state)
     fixture_remove(&f);
 }
 
-/* A body far larger than what is held at once, in pieces, gzip or not. */
+/* A body far larger than what is held at once, in pieces: each is read with the request's parameters,
+ * and parameters that are wrong refuse it. */
 static void test_large_body(void **state)
 {
     (void)state;
@@ -144,16 +145,25 @@ static void test_large_body(void **state)
     fixture_start(&f, 0, 65536, 0);
     struct tel_buf b = {0};
     for (int k = 0; k < 20000; k++)
-        tel_buf_printf(&b, "{\"_time\":\"1700000000\",\"_msg\":\"message number %d\",\"s\":\"%d\"}\n", k, k % 3);
-    char *a = fixture_post(&f, "/insert/jsonline?_stream_fields=s", "", b.ptr, b.len, 200);
+        tel_buf_printf(&b, "{\"at\":\"1700000000\",\"text\":\"message number %d\",\"s\":\"%d\"}\n", k, k % 3);
+    char *a = fixture_post(&f, "/insert/jsonline?_stream_fields=s&_time_field=at&_msg_field=text", "", b.ptr,
+                           b.len, 200);
     assert_non_null(strstr(a, "\"accepted\":20000,\"rejected\":0"));
     free(a);
     char *got = fixture_dump(&f);
-    size_t lines = 0;
+    size_t lines = 0, labelled = 0;
     for (char *p = got; (p = strchr(p, '\n')); p++)
         lines++;
+    for (char *p = got; (p = strstr(p, "|s=")); p++)
+        labelled += strncmp(p + strlen("|s=?"), "|1700000000000000000|message", 28) == 0;
     assert_int_equal(lines, 20000);
+    assert_int_equal(labelled, 20000);
     free(got);
+    a = fixture_post(&f, "/insert/jsonline?extra_fields=nothing", "", b.ptr, b.len, 400);
+    assert_non_null(strstr(a, "extra_fields"));
+    free(a);
+    a = fixture_post(&f, "/insert/jsonline", "X-Scope-OrgID: no/tenant\r\n", b.ptr, b.len, 400);
+    free(a);
     memset(b.ptr, 'x', b.len); /* one endless line */
     a = fixture_post(&f, "/insert/jsonline", "", b.ptr, b.len, 413);
     free(a);

@@ -74,6 +74,9 @@ static tel_code step(void *ctx, enum store_step s, struct tel_error *err)
     return TEL_OK;
 }
 
+/* What is over is deleted segment by segment. */
+static const struct retention_tenant bulk_rule[] = {{"bulk", RETENTION_DAYS_GENERAL, 2 << 20}};
+
 /* Room for all that is counted, and a little: the rest is dropped, oldest days first. */
 static uint64_t bytes_to_keep(void)
 {
@@ -107,7 +110,7 @@ static void open_world(struct world *w, const char *dir, struct store_faults *fa
         .flush_interval_max_ms = 30,
         .chunk_interval_ms = 5,
         .disk_reserve_bytes = UINT64_MAX,
-        .retention_bytes = bytes_to_keep(),
+        .retention = {.bytes = bytes_to_keep(), .tenants = bulk_rule, .tenant_count = 1},
         .workers = 2,
         .quiet_after_ms = 40, /* what is left of a day is merged, and coded anew */
         .cold_after_days = 1,

@@ -225,7 +225,7 @@ static void test_retention_bytes(void **state)
     struct world w;
     feed_begin(&w);
     w.options.segment_rows = 30; /* nothing merges */
-    w.options.retention_bytes = 20000;
+    w.options.retention.bytes = 20000;
     feed_open(&w);
     struct tel_rand r;
     tel_rand_init(&r, 3);
@@ -252,7 +252,7 @@ static void test_retention_days(void **state)
     struct world w;
     feed_begin(&w);
     w.options.clock = &clock.clock;
-    w.options.retention_days = 3;
+    w.options.retention.days = 3;
     feed_open(&w);
     for (int day = -5; day <= 0; day++) {
         struct tel_event e = {.timestamp_ns = BASE + day * TEL_NS_PER_DAY,

@@ -316,7 +316,10 @@ static void test_retire_and_drop(void **state)
 
     store_select(f.store, NULL, 0, INT64_MAX, &view, &missing);
     assert_int_equal(view.segments.len, 2);
-    assert_int_equal(store_drop_before(f.store, 20001), 1);
+    struct store_gone gone = {0};
+    store_drop_before(f.store, 20001, &gone);
+    assert_int_equal(gone.days, 1);
+    assert_int_equal(gone.segments, 1);
     assert_int_equal(store_oldest_day(f.store), 20001);
     assert_int_equal(store_collect(f.store, &deleted, NULL), TEL_OK);
     for (size_t i = 0; i < 2; i++) /* also the one of the dropped day */
