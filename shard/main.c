@@ -268,10 +268,11 @@ static int verify(int argc, char **argv)
         fprintf(stderr, "telescope-shard: %s\n", err.text);
         return TEL_EXIT_FAILED;
     }
-    printf("%llu partitions, %llu days, %llu segments, %llu events, %llu bytes; %llu damaged\n",
+    printf("%llu partitions, %llu days, %llu segments, %llu events, %llu bytes; %llu damaged, %llu "
+           "events twice\n",
            report.partitions, report.days, report.segments, report.events, report.bytes,
-           report.damaged);
-    return report.damaged ? TEL_EXIT_FAILED : TEL_EXIT_OK;
+           report.damaged, report.doubles);
+    return report.damaged || report.doubles ? TEL_EXIT_FAILED : TEL_EXIT_OK;
 }
 
 static void write_metrics_doc(struct tel_buf *out)

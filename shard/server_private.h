@@ -41,7 +41,8 @@ struct shard_server {
     struct tel_mutex lock; /* guards what follows */
     struct tel_cond wake;  /* the maintainer; searches == 0 */
     _Atomic bool stopping; /* written under the lock, read by searches without it */
-    unsigned searches; /* under way */
+    unsigned searches; /* under way; a snapshot counts as one */
+    bool in_snapshot;
     _Atomic bool disk_full;         /* written under the lock */
     struct merge_stats merge_stats;   /* the maintainer's, copied under the lock */
     struct expire_stats expire_stats; /* likewise */
@@ -52,6 +53,8 @@ struct shard_server {
 void shard_maintain(void *server);
 /* Looks at the disk, and pauses or resumes all partitions. Any thread. */
 void shard_watch_disk(void *server);
+/* Free space at which consuming pauses, and which a snapshot leaves alone; 0: none. Any thread. */
+uint64_t shard_disk_reserve(struct shard_server *server);
 /* Brings retention's time up to date. The maintainer's, or before there is one. */
 void shard_tick_clock(struct shard_server *server);
 /* One round of it; *ret_busy: there is more to do at once. */

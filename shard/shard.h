@@ -80,6 +80,23 @@ void shard_server_free(struct shard_server *server);
 /* New rules of retention, from the next round of maintenance on. Any thread. */
 void shard_server_set_retention(struct shard_server *server, const struct retention_rules *rules);
 
+struct manifest;
+struct shard_snapshot_request {
+    const char *dest;       /* a folder that is not there; its parent is made if need be */
+    const uint32_t *partitions; /* NULL: all that the server holds */
+    size_t partition_count;
+    uint64_t bytes_per_s;   /* 0: as fast as it goes */
+    bool (*gone)(void *ctx); /* asked often: does nobody want it any more? May be NULL */
+    void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_all); /* may be NULL */
+    void *ctx;
+};
+/* Makes a snapshot (shard/snapshot/snapshot.h), one at a time: TEL_ERR_LOCKED while another is made.
+ * TEL_ERR_NOTFOUND: a partition that is not held; TEL_ERR_CANCELLED: gone, or the server stops.
+ * *ret is for manifest_done. Any thread. */
+TEL_MUST_USE tel_code shard_server_snapshot(struct shard_server *server,
+                                            const struct shard_snapshot_request *request,
+                                            struct manifest *ret, struct tel_error *err);
+
 /* Whether every partition has caught up with the log as it was found at the start: readiness. */
 bool shard_server_ready(const struct shard_server *server);
 

@@ -10,9 +10,12 @@
 #include "shard/store/folder.h"
 #include "shard/store/ldb.h"
 #include "shard/store/store.h"
+#include "shard/verify_keys.h"
 
-/* Does every row of the segment unpack, and are there as many as the catalogue says? */
-static tel_code read_rows(struct store_segment *segment, struct tel_error *err)
+/* Does every row of the segment unpack, and are there as many as the catalogue says? columns: all of
+ * them, and not only the keys. *ret_keys is to be freed. */
+static tel_code read_rows(struct store_segment *segment, bool columns,
+                          struct tel_row_key **ret_keys, size_t *ret_rows, struct tel_error *err)
 {
     struct store_handle *handle;
     struct segment_reader *reader = NULL;
@@ -34,15 +37,40 @@ static tel_code read_rows(struct store_segment *segment, struct tel_error *err)
     if (rc == TEL_OK && src->rows != segment->rows)
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "%zu rows, where the catalogue has %" PRIu64,
                            src->rows, segment->rows);
-    if (rc == TEL_OK)
+    if (rc == TEL_OK && columns)
         rc = src->ops->names(src, &names, &count, err);
     for (size_t i = 0; i < count && rc == TEL_OK; i++) {
         const struct tel_span *values;
         rc = src->ops->column(src, names[i], &values, err);
     }
+    if (rc == TEL_OK) {
+        *ret_rows = src->rows;
+        *ret_keys = tel_malloc(src->rows * sizeof(**ret_keys));
+        memcpy(*ret_keys, src->keys, src->rows * sizeof(**ret_keys));
+    }
     segment_reader_close(reader);
     store_handle_close(handle);
     tel_arena_free(&arena);
+    return rc;
+}
+
+static tel_code read_keys(struct store_segment *segment, struct tel_row_key **ret,
+                          size_t *ret_rows, struct tel_error *err)
+{
+    return read_rows(segment, false, ret, ret_rows, err);
+}
+
+static tel_code verify_segment(struct store_segment *segment, uint32_t partition,
+                               struct tel_error *err)
+{
+    struct tel_row_key *keys = NULL;
+    size_t rows = 0;
+    tel_code rc = store_segment_verify(segment, err);
+    if (rc == TEL_OK)
+        rc = read_rows(segment, true, &keys, &rows, err);
+    if (rc == TEL_OK)
+        rc = verify_keys_of(segment, partition, keys, rows, err);
+    free(keys);
     return rc;
 }
 
@@ -60,9 +88,7 @@ static void verify_segments(struct store *store, uint32_t partition, FILE *out,
     for (size_t i = 0; i < view.segments.len; i++) {
         struct store_segment *segment = view.segments.items[i];
         struct tel_error err = {0};
-        tel_code rc = store_segment_verify(segment, &err);
-        if (rc == TEL_OK)
-            rc = read_rows(segment, &err);
+        tel_code rc = verify_segment(segment, partition, &err);
         ret->segments++;
         ret->events += segment->rows;
         ret->bytes += segment->stored_bytes;
@@ -73,13 +99,13 @@ static void verify_segments(struct store *store, uint32_t partition, FILE *out,
         ret->damaged++;
         fprintf(out, "partition %" PRIu32 ": %s: %s\n", partition, name, err.text);
     }
+    ret->doubles += verify_doubles(&view.segments, partition, read_keys, out);
     store_view_done(&view);
     tel_buf_free(&missing);
 }
 
-static tel_code verify_partition(const char *dir, uint32_t partition, struct ldb_shared *shared,
-                                 FILE *out, struct shard_verify_report *ret,
-                                 struct tel_error *err)
+tel_code shard_verify_partition(const char *dir, uint32_t partition, struct ldb_shared *shared,
+                                FILE *out, struct shard_verify_report *ret, struct tel_error *err)
 {
     struct store_options options = {.dir = dir, .partition = partition, .shared = shared};
     struct store *store;
@@ -96,6 +122,13 @@ static tel_code verify_partition(const char *dir, uint32_t partition, struct ldb
     verify_segments(store, partition, out, ret);
     ret->days += store_day_count(store);
     struct store_resume resume = store_resume_get(store);
+    ret->resume = resume.position;
+    struct tel_buf gone = {0};
+    store_gone_days(store, &gone);
+    if (gone.len) /* no damage: a crash between the deletion and the next commit leaves it so */
+        fprintf(out, "partition %" PRIu32 ": no folder of %.*s, deleted by retention just before the "
+                     "end or lost\n", partition, TEL_SPAN_ARG(tel_buf_span(&gone)));
+    tel_buf_free(&gone);
     fprintf(out,
             "partition %" PRIu32 ": %zu days, %llu segments, %llu events, %llu bytes, resumes at "
             "offset %" PRId64 "\n",
@@ -133,7 +166,7 @@ tel_code shard_verify(const char *dir, FILE *out, struct shard_verify_report *re
             partition > UINT32_MAX)
             continue;
         path = folder_path(dir, names.items[i]);
-        rc = verify_partition(path, (uint32_t)partition, shared, out, ret, err);
+        rc = shard_verify_partition(path, (uint32_t)partition, shared, out, ret, err);
         free(path);
     }
     tel_fs_names_free(&names);

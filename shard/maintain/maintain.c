@@ -25,6 +25,21 @@
 
 /* ---- the disk ----------------------------------------------------------------------------------- */
 
+static uint64_t reserve_of(const struct shard_server *s, const struct tel_fs_space *space)
+{
+    uint64_t reserve = s->options.disk_reserve_bytes;
+    return reserve ? reserve : TEL_MIN(RESERVE_MAX, space->total_bytes / 20);
+}
+
+uint64_t shard_disk_reserve(struct shard_server *s)
+{
+    struct tel_fs_space space = {0};
+    if (s->options.disk_reserve_bytes == UINT64_MAX ||
+        tel_fs_space(tel_fs_system(), s->dir, &space, NULL) != TEL_OK)
+        return 0;
+    return reserve_of(s, &space);
+}
+
 /* The partitions ask, too: a merge may keep this thread for long, and the disk fills meanwhile. */
 void shard_watch_disk(void *server)
 {
@@ -38,9 +53,7 @@ void shard_watch_disk(void *server)
         return;
     }
     tel_gauge_set(&s->metrics.disk_free, (double)space.free_bytes);
-    uint64_t reserve = s->options.disk_reserve_bytes;
-    if (reserve == 0)
-        reserve = TEL_MIN(RESERVE_MAX, space.total_bytes / 20);
+    uint64_t reserve = reserve_of(s, &space);
     tel_mutex_lock(&s->lock);
     bool was = s->disk_full;
     /* A tenth more before it goes on, so that it does not flap. */

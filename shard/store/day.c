@@ -71,18 +71,23 @@ void store_day_unref(struct store_day *day)
 
 /* ---- the LevelDB ------------------------------------------------------------------------------ */
 
-static tel_code open_db(struct store_day *day, struct ldb **ret, struct tel_error *err)
+struct ldb_options store_day_ldb_options(struct ldb_shared *shared, size_t write_buffer)
 {
-    const struct store_options *o = &day->store->options;
-    struct ldb_options options = {
-        .shared = o->shared,
-        .write_buffer_bytes = o->write_buffer_bytes ? o->write_buffer_bytes : WRITE_BUFFER_BYTES,
+    return (struct ldb_options){
+        .shared = shared,
+        .write_buffer_bytes = write_buffer ? write_buffer : WRITE_BUFFER_BYTES,
         .block_bytes = BLOCK_BYTES,
         .file_bytes = FILE_BYTES,
         .open_files = DAY_OPEN_FILES,
         .create = true,
         .paranoid = true,
     };
+}
+
+static tel_code open_db(struct store_day *day, struct ldb **ret, struct tel_error *err)
+{
+    const struct store_options *o = &day->store->options;
+    struct ldb_options options = store_day_ldb_options(o->shared, o->write_buffer_bytes);
     char *path = store_day_path(day);
     tel_code rc = ldb_open(path, &options, ret, err);
     if (rc == TEL_ERR_CORRUPT) {
@@ -263,7 +268,7 @@ struct loading {
     struct tel_map replaced;
 };
 
-static int compare_segment_id(const void *a, const void *b)
+int store_compare_segment_ids(const void *a, const void *b)
 {
     const struct store_segment *x = *(struct store_segment *const *)a;
     const struct store_segment *y = *(struct store_segment *const *)b;
@@ -353,7 +358,7 @@ static void settle_entries(struct store_day *day, struct loading *l)
                        day->damage.len ? "; " : "", label, said->offset);
     }
     if (day->dead.len)
-        qsort(day->dead.items, day->dead.len, sizeof(*day->dead.items), compare_segment_id);
+        qsort(day->dead.items, day->dead.len, sizeof(*day->dead.items), store_compare_segment_ids);
 }
 
 tel_code store_day_load(struct store_day *day, struct tel_error *err)

@@ -23,6 +23,7 @@
 #include "common/base/rand.h"
 #include "common/base/varint.h"
 #include "common/sys/fs.h"
+#include "shard/store/copy.h"
 #include "shard/store/store_private.h"
 
 #define META_VERSION      1u
@@ -127,10 +128,10 @@ static tel_code get_values(struct store *store, const struct meta_key *key, uint
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
-static tel_code open_db(struct store *store, struct tel_error *err)
+struct ldb_options store_meta_ldb_options(struct ldb_shared *shared)
 {
-    struct ldb_options options = {
-        .shared = store->options.shared,
+    return (struct ldb_options){
+        .shared = shared,
         .write_buffer_bytes = META_WRITE_BUFFER,
         .block_bytes = META_BLOCK,
         .file_bytes = META_FILE,
@@ -139,11 +140,20 @@ static tel_code open_db(struct store *store, struct tel_error *err)
         .bloom = true,
         .paranoid = true,
     };
+}
+
+static tel_code open_db(struct store *store, struct tel_error *err)
+{
+    struct ldb_options options = store_meta_ldb_options(store->options.shared);
+    struct ldb *db = NULL;
     char *path = folder_path(store->dir, "meta");
     tel_code rc = tel_fs_mkdir_all(tel_fs_system(), path, err); /* durable, as LevelDB's is not */
     if (rc == TEL_OK)
-        rc = ldb_open(path, &options, &store->meta, err);
+        rc = ldb_open(path, &options, &db, err);
     free(path);
+    tel_mutex_lock(&store->meta_lock);
+    store->meta = db;
+    tel_mutex_unlock(&store->meta_lock);
     return rc;
 }
 
@@ -174,22 +184,63 @@ static tel_code read_identity(struct store *store, struct tel_error *err)
     return TEL_OK;
 }
 
+#define RESUME_VALUES 7
+
+static struct store_resume resume_of(const uint64_t v[RESUME_VALUES])
+{
+    return (struct store_resume){
+        .position = {(uint32_t)v[0], tel_unzigzag(v[1])},
+        .counters = {.gap_messages = v[2],
+                     .dead_letters = v[3],
+                     .repeats_dropped = v[4],
+                     .events_outside = v[5],
+                     .events = v[6]},
+    };
+}
+
 static tel_code read_resume(struct store *store, struct tel_error *err)
 {
     struct meta_key key = key_plain('R');
-    uint64_t v[7];
-    tel_code rc = get_values(store, &key, v, 7, err);
+    uint64_t v[RESUME_VALUES];
+    tel_code rc = get_values(store, &key, v, RESUME_VALUES, err);
     if (rc == TEL_ERR_NOTFOUND)
         return TEL_OK; /* a new store: from the log's beginning */
-    if (rc != TEL_OK)
-        return rc;
-    store->resume.position = (struct store_position){(uint32_t)v[0], tel_unzigzag(v[1])};
-    store->resume.counters = (struct store_counters){.gap_messages = v[2],
-                                                     .dead_letters = v[3],
-                                                     .repeats_dropped = v[4],
-                                                     .events_outside = v[5],
-                                                     .events = v[6]};
-    return TEL_OK;
+    if (rc == TEL_OK)
+        store->resume = resume_of(v);
+    return rc;
+}
+
+tel_code store_copy_meta(struct store *store, const struct store_sink *sink,
+                         struct store_resume *ret_resume, struct tel_error *err)
+{
+    struct store_resume resume = {0};
+    tel_mutex_lock(&store->meta_lock);
+    if (!store->meta) {
+        tel_mutex_unlock(&store->meta_lock);
+        return tel_error_set(err, TEL_ERR_IO, "the partition's own store is closed after an error");
+    }
+    struct ldb_iter *iter = ldb_iter_new(store->meta); /* sees one moment */
+    tel_code rc = TEL_OK;
+    for (ldb_iter_seek(iter, TEL_SPAN("")); ldb_iter_valid(iter) && rc == TEL_OK;
+         ldb_iter_next(iter)) {
+        struct tel_span key = ldb_iter_key(iter), value = ldb_iter_value(iter);
+        uint64_t v[RESUME_VALUES];
+        if (tel_span_eq(key, TEL_SPAN("R"))) {
+            if (take_values(key, value, v, RESUME_VALUES))
+                resume = resume_of(v);
+            else
+                rc = tel_error_set(err, TEL_ERR_CORRUPT, "meta store: bad value of key R");
+        }
+        if (rc == TEL_OK)
+            rc = sink->put(sink->ctx, key, value, err);
+    }
+    if (rc == TEL_OK)
+        rc = ldb_iter_status(iter, err);
+    ldb_iter_free(iter);
+    tel_mutex_unlock(&store->meta_lock);
+    if (rc == TEL_OK)
+        *ret_resume = resume;
+    return rc;
 }
 
 static tel_code read_lists(struct store *store, struct tel_error *err)
@@ -317,8 +368,10 @@ static size_t put_days(struct store *store, struct ldb_batch *batch)
 static void reopen(struct store *store)
 {
     struct tel_error err;
+    tel_mutex_lock(&store->meta_lock); /* waits for a copy that reads it */
     ldb_close(store->meta);
     store->meta = NULL;
+    tel_mutex_unlock(&store->meta_lock);
     if (open_db(store, &err) != TEL_OK)
         tel_log_error("cannot reopen the meta store", tel_kv_error(&err));
     tel_mutex_lock(&store->lock);

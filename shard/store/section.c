@@ -28,8 +28,8 @@ static tel_code damaged(struct store_segment *segment, tel_code code, const stru
     return code;
 }
 
-static tel_code read_value(struct store_segment *segment, uint32_t slot, struct tel_span *ret,
-                           struct tel_error *err)
+tel_code store_read_value(struct store_segment *segment, uint32_t slot, struct tel_span *ret,
+                          struct tel_error *err)
 {
     struct ldb *db;
     tel_code rc = store_day_pin(segment->day, &db, err);
@@ -52,7 +52,7 @@ tel_code store_handle_open(struct store_segment *segment, struct store_handle **
     char name[FOLDER_NAME_MAX + 32];
     store_segment_name(segment, name, sizeof(name));
     struct tel_span value;
-    tel_code rc = read_value(segment, ENTRY_SLOT, &value, err);
+    tel_code rc = store_read_value(segment, ENTRY_SLOT, &value, err);
     if (rc != TEL_OK) {
         tel_error_wrap(err, rc, "%s, its entry", name);
         return damaged(segment, rc, err);
@@ -110,11 +110,11 @@ static const struct entry_section *find_section(const struct entry *e, uint32_t 
     return lo < e->section_count && e->sections[lo].section == section ? &e->sections[lo] : NULL;
 }
 
-static tel_code read_section(struct store_segment *segment, const struct entry_section *s,
-                             struct tel_span *ret, struct tel_error *err)
+tel_code store_read_section(struct store_segment *segment, const struct entry_section *s,
+                            struct tel_span *ret, struct tel_error *err)
 {
     struct tel_span value = {0};
-    tel_code rc = read_value(segment, s->section + 1, &value, err);
+    tel_code rc = store_read_value(segment, s->section + 1, &value, err);
     if (rc == TEL_OK && value.len != s->bytes)
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "%zu bytes, not %" PRIu64, value.len, s->bytes);
     if (rc == TEL_OK && entry_checksum(segment->day->name.day, segment->id, s->section + 1,
@@ -144,7 +144,7 @@ static tel_code handle_read(void *ctx, uint32_t section, struct tel_span *ret,
         *ret = *kept;
         return TEL_OK;
     }
-    tel_code rc = read_section(h->segment, s, &value, err ? err : &local);
+    tel_code rc = store_read_section(h->segment, s, &value, err ? err : &local);
     if (rc != TEL_OK)
         return rc;
     *kept = value;
@@ -177,7 +177,7 @@ tel_code store_segment_verify(struct store_segment *segment, struct tel_error *e
         return rc;
     for (uint32_t i = 0; i < h->entry.section_count && rc == TEL_OK; i++) {
         struct tel_span value;
-        rc = read_section(segment, &h->entry.sections[i], &value, err ? err : &local);
+        rc = store_read_section(segment, &h->entry.sections[i], &value, err ? err : &local);
         if (rc == TEL_OK)
             ldb_value_free(value);
     }

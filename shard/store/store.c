@@ -74,6 +74,7 @@ tel_code store_open(const struct store_options *options, struct store **ret, str
     store->stats.min_time_ns = INT64_MAX;
     store->stats.max_time_ns = INT64_MIN;
     tel_mutex_init(&store->lock);
+    tel_mutex_init(&store->meta_lock);
     tel_cond_init(&store->idle);
     tel_code rc = tel_fs_mkdir_all(tel_fs_system(), store->dir, err);
     if (rc == TEL_OK)
@@ -84,7 +85,6 @@ tel_code store_open(const struct store_options *options, struct store **ret, str
         store_close(store);
         return tel_error_wrap(err, rc, "store %s", options->dir);
     }
-    tel_vec_free(&store->said);
     *ret = store;
     return TEL_OK;
 }
@@ -124,6 +124,7 @@ void store_close(struct store *store)
     tel_vec_free(&store->forgotten);
     ldb_close(store->meta);
     tel_mutex_done(&store->lock);
+    tel_mutex_done(&store->meta_lock);
     tel_cond_done(&store->idle);
     free(store->dir);
     free(store);
@@ -214,6 +215,22 @@ struct store_position store_highest_watermark(struct store *store)
             ret = store->days.items[i]->watermark;
     tel_mutex_unlock(&store->lock);
     return ret;
+}
+
+void store_gone_days(struct store *store, struct tel_buf *ret)
+{
+    tel_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->said.len; i++) {
+        bool there = false;
+        for (size_t j = 0; j < store->days.len && !there; j++)
+            there = compare_names(store->days.items[j]->name, store->said.items[i].name) == 0;
+        if (there)
+            continue;
+        char name[FOLDER_NAME_MAX];
+        folder_day_name(name, store->said.items[i].name);
+        tel_buf_printf(ret, "%s%s", ret->len ? ", " : "", name);
+    }
+    tel_mutex_unlock(&store->lock);
 }
 
 size_t store_day_count(struct store *store)

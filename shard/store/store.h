@@ -31,6 +31,7 @@ struct ldb_shared;
 struct store;
 struct store_day;
 struct store_faults;
+struct tel_buf;
 
 struct store_options {
     const char *dir; /* of the partition; made if it is not there */
@@ -130,8 +131,6 @@ struct store_mark {
     struct store_position watermark; /* events of the day below it are in segments, not in memory */
 };
 
-struct tel_buf;
-
 struct store_view {
     store_segments segments;
     TEL_VEC(struct store_mark) marks; /* of the days in range, by day */
@@ -148,6 +147,9 @@ struct store_position store_view_mark(const struct store_view *view, int64_t day
 
 /* The day's watermark: {0, INT64_MIN} for a day without segments. */
 struct store_position store_day_watermark(struct store *store, int64_t day);
+/* Days that had a watermark at the last commit and have no folder now, as text. After a crash between
+ * the deletion of a day and the next commit there may be some; else they are lost. */
+void store_gone_days(struct store *store, struct tel_buf *ret);
 /* The highest of all days. */
 struct store_position store_highest_watermark(struct store *store);
 size_t store_day_count(struct store *store);

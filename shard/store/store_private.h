@@ -59,11 +59,12 @@ struct store_day_mark {
 struct store {
     struct store_options options;
     char *dir;
-    struct ldb *meta;
+    struct ldb *meta; /* the owner's; guarded by meta_lock where it changes and for other threads */
+    struct tel_mutex meta_lock; /* a leaf */
     struct store_resume resume;
     uint64_t source_seed, next_gap;
     struct tel_hash128 expire_at; /* where the sweep over the sources stands */
-    TEL_VEC(struct store_day_mark) said;    /* from the meta store, until the days are loaded */
+    TEL_VEC(struct store_day_mark) said;    /* from the meta store, as it was opened */
     TEL_VEC(struct store_day_mark) touched; /* days committed since the last store_commit */
     TEL_VEC(struct folder_day) forgotten;   /* days dropped since */
     struct tel_mutex lock;
@@ -109,6 +110,19 @@ TEL_MUST_USE tel_code store_day_write(struct store_day *day, struct ldb_batch *b
 void store_day_reopen(struct store_day *day);
 
 struct store_segment *store_segment_new(struct store_day *day, const struct entry *entry);
+
+/* The value under a slot; TEL_ERR_CORRUPT if it is not there. For ldb_value_free. */
+TEL_MUST_USE tel_code store_read_value(struct store_segment *segment, uint32_t slot,
+                                       struct tel_span *ret, struct tel_error *err);
+/* A section, checked; a failure marks the segment as damaged. For ldb_value_free. */
+TEL_MUST_USE tel_code store_read_section(struct store_segment *segment,
+                                         const struct entry_section *section, struct tel_span *ret,
+                                         struct tel_error *err);
+int store_compare_segment_ids(const void *a, const void *b); /* for qsort, of pointers */
+
+/* How a day's LevelDB and the partition's own are opened. write_buffer 0: as usual. */
+struct ldb_options store_day_ldb_options(struct ldb_shared *shared, size_t write_buffer);
+struct ldb_options store_meta_ldb_options(struct ldb_shared *shared);
 
 tel_code store_meta_open(struct store *store, struct tel_error *err);
 /* The day's watermark as the meta store has it, while the store is being opened; or NULL. */
