@@ -14,11 +14,11 @@
 #include "common/transport/dead_letter.h"
 #include "common/transport/transport_kafka.h"
 #include "shard/admin.h"
+#include "shard/commands.h"
 #include "shard/grpc.h"
 #include "shard/metrics.h"
 #include "shard/shard.h"
 #include "shard/tenants.h"
-#include "shard/verify.h"
 
 #define GRACE_MS       5000
 #define OPEN_FILES     65536u
@@ -180,6 +180,16 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
     return rc;
 }
 
+static tel_code start_admin(const struct shard_config *c, struct program *p, struct tel_error *err)
+{
+    struct shard_admin_options options = {
+        .listen = c->admin_listen,
+        .snapshot_dir = c->snapshot_dir,
+        .snapshot_bytes_per_s = (uint64_t)c->snapshot_rate,
+    };
+    return shard_admin_new(&options, p->server, p->metrics, &p->admin, err);
+}
+
 static tel_code start(const struct shard_config *c, struct program *p, struct tel_error *err)
 {
     for (size_t i = 0; i < c->partitions.len; i++)
@@ -209,7 +219,7 @@ static tel_code start(const struct shard_config *c, struct program *p, struct te
         rc = shard_grpc_new(&options, p->server, &p->grpc, &port, err);
     }
     if (rc == TEL_OK)
-        rc = shard_admin_new(c->admin_listen, p->server, p->metrics, &p->admin, err);
+        rc = start_admin(c, p, err);
     if (rc == TEL_OK)
         tel_log_info("ready", tel_kv_str("node", p->node), tel_kv_str("grpc", c->grpc_listen),
                      tel_kv_u64("grpc_port", port),
@@ -256,25 +266,6 @@ static tel_code run(const void *config, struct tel_program_run *program_run,
     return rc;
 }
 
-static int verify(int argc, char **argv)
-{
-    if (argc != 3 || argv[2][0] == '-') {
-        fprintf(stderr, "usage: telescope-shard verify DIR\n");
-        return TEL_EXIT_USAGE;
-    }
-    struct shard_verify_report report = {0};
-    struct tel_error err = {0};
-    if (shard_verify(argv[2], stdout, &report, &err) != TEL_OK) {
-        fprintf(stderr, "telescope-shard: %s\n", err.text);
-        return TEL_EXIT_FAILED;
-    }
-    printf("%llu partitions, %llu days, %llu segments, %llu events, %llu bytes; %llu damaged, %llu "
-           "events twice\n",
-           report.partitions, report.days, report.segments, report.events, report.bytes,
-           report.damaged, report.doubles);
-    return report.damaged || report.doubles ? TEL_EXIT_FAILED : TEL_EXIT_OK;
-}
-
 static void write_metrics_doc(struct tel_buf *out)
 {
     const struct tel_metric_table *const tables[] = {&shard_metric_table};
@@ -290,7 +281,8 @@ int main(int argc, char **argv)
     static const struct tel_program program = {
         .name = "telescope-shard",
         .summary = "Indexes partitions of the queue and answers searches. "
-                   "`telescope-shard verify DIR` checks a folder that no server has open.",
+                   "`telescope-shard verify DIR`, `snapshot DEST` and `restore SNAPSHOT --data DIR` check, "
+                   "copy and make a data folder; each has --help.",
         .table = &shard_conf_table,
         .flags = flags,
         .flag_count = TEL_ARRAY_LEN(flags),
@@ -299,7 +291,16 @@ int main(int argc, char **argv)
         .check = check,
         .run = run,
     };
-    if (argc > 1 && strcmp(argv[1], "verify") == 0)
-        return verify(argc, argv);
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {
+        {"verify", shard_command_verify},
+        {"snapshot", shard_command_snapshot},
+        {"restore", shard_command_restore},
+    };
+    for (size_t i = 0; argc > 1 && i < TEL_ARRAY_LEN(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc, argv);
     return tel_program_main(&program, argc, argv);
 }

@@ -90,16 +90,19 @@ static tel_code begin_file(struct taking *t, uint32_t partition, const struct ma
 }
 
 /* Closes it; on success the partition's list has it. */
-static tel_code end_file(struct archive_writer *writer, tel_code rc, struct manifest_file *file,
-                         struct manifest_partition *p, struct tel_error *err)
+static tel_code end_file(struct taking *t, struct archive_writer *writer, tel_code rc,
+                         struct manifest_file *file, struct manifest_partition *p,
+                         struct tel_error *err)
 {
+    uint64_t counted = writer->sum.bytes;
     if (rc == TEL_OK)
         rc = archive_finish(writer, err);
     file->sum = writer->sum;
+    t->done += writer->sum.bytes - counted;
     archive_close(writer);
     if (rc == TEL_OK)
         tel_vec_push(&p->files, *file);
-    return rc;
+    return rc == TEL_OK ? keep_pace(t, err) : rc;
 }
 
 static tel_code take_meta(struct taking *t, struct store *store, struct manifest_partition *p,
@@ -112,7 +115,7 @@ static tel_code take_meta(struct taking *t, struct store *store, struct manifest
     if (rc == TEL_OK)
         rc = store_copy_meta(store, &(struct store_sink){put, t}, &resume, err);
     p->resume = resume.position;
-    return end_file(&writer, rc, &file, p, err);
+    return end_file(t, &writer, rc, &file, p, err);
 }
 
 static tel_code take_day(struct taking *t, struct store_held_day *day, struct manifest_partition *p,
@@ -133,7 +136,7 @@ static tel_code take_day(struct taking *t, struct store_held_day *day, struct ma
     }
     if (rc == TEL_OK)
         rc = store_copy_mark(day, &sink, err);
-    return end_file(&writer, rc, &file, p, err);
+    return end_file(t, &writer, rc, &file, p, err);
 }
 
 static tel_code take_days(struct taking *t, struct store *store, struct manifest_partition *p,
