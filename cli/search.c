@@ -21,6 +21,7 @@ static const char usage_search[] =
     "  -e, --end TIME      before\n"
     "  -n, --limit N       the newest N only\n"
     "  -o, --output FORMAT text (default), json (lines), raw (messages as they are)\n"
+    "      --explain       no rows, but what the query did: what ran where, what was read, passed over and why\n"
     "      --color WHEN    auto (default), always, never\n"
     "      --url URL       the router or standalone; default $TELESCOPE_URL or " CLI_DEFAULT_URL "\n"
     "      --tenant NAME   default $TELESCOPE_TENANT\n"
@@ -42,6 +43,7 @@ struct search {
     struct cli_server server;
     struct cli_output output;
     struct tel_buf form;
+    bool verbatim;          /* lines are for people already */
     bool keep;              /* hold the rows and sort them by time, so that the newest come last */
     TEL_VEC(char *) kept;
     size_t kept_bytes;
@@ -53,6 +55,11 @@ struct search {
 static bool out_row(struct search *s, struct tel_span row)
 {
     struct tel_span error = {NULL, 0};
+    if (s->verbatim) {
+        s->rows++;
+        s->broken_pipe = fprintf(s->output.out, "%.*s\n", TEL_SPAN_ARG(row)) < 0;
+        return !s->broken_pipe;
+    }
     if (!cli_output_row(&s->output, row, &error)) {
         s->broken_pipe = true;
         return false;
@@ -214,6 +221,7 @@ static bool has_no_pipes(const char *text)
 struct flags {
     const char *limit, *color;
     enum cli_format format;
+    bool explain;
     struct tel_buf query;
 };
 
@@ -263,6 +271,8 @@ static int parse(struct search *s, struct flags *f, int argc, char **argv, const
                 cli_complain("--output: text, json or raw");
                 return CLI_ERROR + 1;
             }
+        } else if (strcmp(a, "--explain") == 0) {
+            f->explain = true;
         } else if ((v = cli_flag(argc, argv, &i, "--color"))) {
             f->color = v;
         } else if (!cli_server_flag(&s->server, argc, argv, &i)) {
@@ -290,6 +300,10 @@ static int command(int argc, char **argv, const char *usage, const char *path, b
         cli_complain("--limit: a number, not %s", f.limit);
         code = CLI_ERROR;
     }
+    if (code < 0 && f.explain && live) {
+        cli_complain("--explain: a tail has no end to be explained at");
+        code = CLI_ERROR;
+    }
     if (code < 0 && !cli_output_init(&s.output, stdout, f.format, f.color)) {
         cli_complain("--color: auto, always or never");
         code = CLI_ERROR;
@@ -299,7 +313,10 @@ static int command(int argc, char **argv, const char *usage, const char *path, b
         cli_form_add(&s.form, "query", tel_buf_span(&f.query));
         if (limit > 0)
             cli_form_add(&s.form, "limit", tel_span_cstr(f.limit));
-        s.keep = order && has_no_pipes(text);
+        if (f.explain)
+            cli_form_add(&s.form, "explain", TEL_SPAN("text"));
+        s.verbatim = f.explain;
+        s.keep = order && !f.explain && has_no_pipes(text);
         code = run(&s, path, live);
     }
     cli_output_done(&s.output);

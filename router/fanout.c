@@ -249,6 +249,46 @@ const struct fanout_totals *fanout_totals(const struct fanout *f)
     return &f->totals;
 }
 
+static void report_source(const struct fanout_source *s, int64_t since_ns,
+                          struct fanout_report *ret)
+{
+    int64_t ended_ns = s->ended_ns ? s->ended_ns : fanout_now_ns();
+    *ret = (struct fanout_report){
+        .address = s->address,
+        .partition_count = s->parts.len,
+        .outcome = s->why     ? "failed"
+                   : s->end   ? "answered"
+                   : s->dead  ? "not needed"
+                              : "cut off",
+        .why = s->why,
+        .asked_ns = s->started_ns - since_ns,
+        .first_ns = s->first_ns ? s->first_ns - s->started_ns : -1,
+        .took_ns = ended_ns - s->started_ns,
+        .rows = s->rows_got,
+        .batches = s->batches_got,
+        .bytes = s->bytes_got,
+        .end = s->end,
+    };
+}
+
+void fanout_each_report(const struct fanout *f, int64_t since_ns,
+                        void (*each)(void *ctx, const struct fanout_report *report), void *ctx)
+{
+    const struct fanout_source *s = f->sources;
+    while (s && s->next)
+        s = s->next;
+    for (; s; s = s->prev) {
+        struct fanout_report report;
+        report_source(s, since_ns, &report);
+        uint32_t *partitions = tel_calloc(s->parts.len, sizeof(*partitions));
+        for (size_t i = 0; i < s->parts.len; i++)
+            partitions[i] = s->parts.items[i]->replicas->partition;
+        report.partitions = partitions;
+        each(ctx, &report);
+        free(partitions);
+    }
+}
+
 size_t fanout_marks(const struct fanout *f, struct tel_arena *arena,
                     const struct cursor_mark **ret)
 {

@@ -47,6 +47,7 @@ struct fanout_options {
     int hold_ms;                   /* for so long at most; 0: until it has ended */
     size_t queue_bytes;            /* rows a source may have waiting; then it is paused */
     uint64_t turn;                 /* which replica is first: differs from query to query */
+    bool explain;                  /* keep what fanout_each_report tells */
     struct fanout_budget *budget;  /* may be NULL */
     struct replica_health *health; /* may be NULL */
 };
@@ -92,6 +93,22 @@ struct fanout_totals {
     uint32_t searches, failovers, hedges;
 };
 const struct fanout_totals *fanout_totals(const struct fanout *f);
+
+/* What became of each search that was sent, oldest first. */
+struct fanout_report {
+    const char *address;
+    const uint32_t *partitions;
+    size_t partition_count;
+    const char *outcome; /* "answered", "failed", "not needed", "cut off" */
+    const char *why;     /* of a failure; or NULL */
+    /* From the time given until it was asked; from then until the first answer (-1: none came) and
+     * until it ended. */
+    int64_t asked_ns, first_ns, took_ns;
+    uint64_t rows, batches, bytes;
+    const Telescope__Shard__V1__SearchEnd *end; /* NULL: none came */
+};
+void fanout_each_report(const struct fanout *f, int64_t since_ns,
+                        void (*each)(void *ctx, const struct fanout_report *report), void *ctx);
 /* How far the partitions that are not missing were searched; when all has ended. */
 size_t fanout_marks(const struct fanout *f, struct tel_arena *arena,
                     const struct cursor_mark **ret);

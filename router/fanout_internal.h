@@ -24,7 +24,10 @@ struct fanout_source {
     TEL_VEC(struct part *) parts;
     TEL_VEC(struct rows *) queue; /* [head, len) */
     size_t head, queued_bytes;
-    int64_t started_ns, first_ns;
+    int64_t started_ns, first_ns, ended_ns;
+    uint64_t rows_got, batches_got, bytes_got;
+    char *why;                            /* it failed */
+    Telescope__Shard__V1__SearchEnd *end; /* kept for explain */
     struct fanout_source *rival_of; /* whoever speaks first is kept */
     bool spoke, ended, dead, consumed, paused, hedged;
 };

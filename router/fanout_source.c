@@ -94,6 +94,9 @@ void fanout_source_free(struct fanout_source *s)
     fanout_source_clear(s);
     tel_vec_free(&s->queue);
     tel_vec_free(&s->parts);
+    free(s->why);
+    if (s->end)
+        protobuf_c_message_free_unpacked(&s->end->base, NULL);
     free(s);
 }
 
@@ -266,6 +269,8 @@ static bool is_the_query(tel_code code)
 static void source_failed(struct fanout_source *s, tel_code code, const char *text)
 {
     struct fanout *f = s->fanout;
+    if (f->o.explain && !s->why)
+        s->why = tel_strdup(text);
     /* A server that gives up at the deadline may call it what it likes. */
     bool over = fanout_now_ns() >= f->o.deadline_ns - NEAR_NS;
     char late[TEL_ERROR_TEXT_MAX];
@@ -315,6 +320,9 @@ static void on_rows(void *user, struct shard_search *search, Telescope__Shard__V
         return;
     }
     source_wins(s);
+    s->rows_got += rows->block.rows;
+    s->batches_got++;
+    s->bytes_got += rows->bytes;
     tel_vec_push(&s->queue, rows);
     s->queued_bytes += rows->bytes;
     if (s->queued_bytes > f->o.queue_bytes && !s->paused) {
@@ -402,6 +410,7 @@ static void on_end(void *user, struct shard_search *search, tel_code code,
     struct fanout_source *s = user;
     struct fanout *f = s->fanout;
     s->search = NULL;
+    s->ended_ns = fanout_now_ns();
     if (s->dead) {
         /* nobody waits for it */
     } else if (code == TEL_OK) {
@@ -416,7 +425,9 @@ static void on_end(void *user, struct shard_search *search, tel_code code,
     } else {
         source_failed(s, code, err->text);
     }
-    if (end)
+    if (end && f->o.explain)
+        s->end = end;
+    else if (end)
         protobuf_c_message_free_unpacked(&end->base, NULL);
 }
 

@@ -23,6 +23,7 @@
 #include "common/base/vec.h"
 #include "common/logsql/parser.h"
 #include "common/logsql/print.h"
+#include "router/explain.h"
 #include "router/newest.h"
 
 #define HOLD_BYTES    (1u << 20)
@@ -53,6 +54,9 @@ struct query {
     void *sink_ctx;
     bool emitted, gathered, ended, refuse_partial;
     unsigned depth;
+    int64_t parsed_ns, admitted_ns, planned_ns, gathered_ns, ended_ns;
+    uint64_t rows;
+    struct tel_buf nested; /* explained */
     TEL_VEC(char *) nested_missing;
     struct fanout_totals totals;
 };
@@ -82,6 +86,7 @@ static tel_code query_sink(void *ctx, const struct tel_block *block, struct tel_
 {
     struct query *q = ctx;
     q->emitted = true;
+    q->rows += block->rows;
     if (!q->outer)
         tel_counter_add(&q->router->metrics.rows, block->rows);
     return q->sink(q->sink_ctx, block, err);
@@ -209,6 +214,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     request.start_ns = bounds ? q->params.start_ns : 0;
     request.end_ns = bounds ? q->params.end_ns : 0;
     request.max_rows = max_rows;
+    request.explain = q->params.explain != QUERY_EXPLAIN_NONE;
     if (q->newest && q->params.cursor)
         request.before = query_before(q);
     rc = tel_chain_open(q->tree, &q->exec, query_sink, q, &q->chain, err);
@@ -228,6 +234,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .request = request,
         .marks = q->marks,
         .mark_count = q->mark_count,
+        .explain = request.explain,
         .deadline_ns = q->shards_deadline_ns,
         .hedge_after_ms = q->router->options.hedge_after_ms,
         /* Nobody waits for the first row of an answer that needs them all. */
@@ -239,6 +246,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .health = q->router->health,
     });
     shard_map_unref(map);
+    q->planned_ns = now_ns();
     return TEL_OK;
 }
 
@@ -267,6 +275,7 @@ tel_code query_open(struct router *router, const struct query_params *params, te
     bool newest = rc == TEL_OK && params->limit && tel_query_is_row_local(q->tree);
     if (rc == TEL_OK && !newest && (params->limit || params->offset))
         rc = query_append_limit(q, err);
+    q->parsed_ns = now_ns();
     if (rc == TEL_OK) {
         int64_t left_ms = (q->deadline_ns - now_ns()) / TEL_NS_PER_MS;
         rc = admission_enter(router->admission, q->params.tenant,
@@ -275,6 +284,7 @@ tel_code query_open(struct router *router, const struct query_params *params, te
         if (rc != TEL_OK)
             tel_counter_add(&router->metrics.refused, 1);
     }
+    q->admitted_ns = now_ns();
     if (rc == TEL_OK && tel_query_has_subqueries(q->tree))
         rc = tel_query_resolve(q->tree, &q->exec, err);
     if (rc == TEL_OK)
@@ -302,6 +312,7 @@ static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_f
     params.cursor = NULL;
     params.timeout_ms = TEL_MAX((outer->deadline_ns - now_ns()) / TEL_NS_PER_MS, 1);
     struct query *q = query_new(outer->router, &params, sink, sink_ctx);
+    q->parsed_ns = q->admitted_ns = q->begun_ns;
     q->outer = outer;
     q->depth = outer->depth + 1;
     q->tree = (struct tel_query *)(uintptr_t)tree;
@@ -312,6 +323,11 @@ static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_f
     tel_code rc = query_plan(q, err);
     if (rc == TEL_OK)
         rc = query_run(q, err);
+    if (rc == TEL_OK && params.explain) {
+        if (outer->nested.len && params.explain == QUERY_EXPLAIN_JSON)
+            tel_buf_add_char(&outer->nested, ',');
+        explain_query(q, &outer->nested);
+    }
     for (size_t i = 0; i < query_missing(q); i++)
         tel_vec_push(&outer->nested_missing, tel_strdup(query_missing_text(q, i)));
     query_close(q);
@@ -326,6 +342,7 @@ static tel_code query_judge(struct query *q, struct tel_error *err)
     if (q->gathered)
         return TEL_OK;
     q->gathered = true;
+    q->gathered_ns = now_ns();
     q->totals = *fanout_totals(q->fanout);
     if (q->params.page && !q->params.cursor)
         q->mark_count = fanout_marks(q->fanout, &q->arena, &q->marks);
@@ -428,6 +445,8 @@ static tel_code step(struct query *q, int timeout_ms, bool *ret_more, struct tel
             break;
     }
     *ret_more = !q->ended;
+    if (q->ended)
+        q->ended_ns = now_ns();
     return TEL_OK;
 }
 
@@ -494,6 +513,26 @@ bool query_next_page(const struct query *q, struct cursor *ret)
     return true;
 }
 
+void query_story(const struct query *q, struct query_story *ret)
+{
+    *ret = (struct query_story){
+        .params = &q->params,
+        .text = tel_buf_span(&q->text),
+        .fanout = q->fanout,
+        .newest = q->newest != NULL,
+        .streams = tel_query_is_streaming(q->tree),
+        .begun_ns = q->begun_ns,
+        .parsed_ns = q->parsed_ns,
+        .admitted_ns = q->admitted_ns,
+        .planned_ns = q->planned_ns,
+        .gathered_ns = q->gathered_ns,
+        .ended_ns = q->ended_ns,
+        .rows = q->rows,
+        .memory_used = q->exec.memory_used,
+        .nested = tel_buf_span(&q->nested),
+    };
+}
+
 const struct tel_query *query_tree(const struct query *q)
 {
     return q->tree;
@@ -534,6 +573,7 @@ void query_close(struct query *q)
         free(q->nested_missing.items[i]);
     tel_vec_free(&q->nested_missing);
     tel_buf_free(&q->text);
+    tel_buf_free(&q->nested);
     tel_arena_free(&q->arena);
     free(q->tenant);
     free(q);

@@ -18,6 +18,8 @@
 #include "common/logsql/pipe.h"
 #include "router/router.h"
 
+enum query_explain { QUERY_EXPLAIN_NONE, QUERY_EXPLAIN_JSON, QUERY_EXPLAIN_TEXT };
+
 struct query_params {
     struct tel_span tenant, text;
     /* A filter that everything must match besides, in subqueries and joins too; empty: none.
@@ -30,6 +32,7 @@ struct query_params {
     const struct cursor *cursor; /* of this page; NULL: the first one. now, start and end are its */
     int64_t timeout_ms;       /* 0: the router's */
     bool refuse_partial;      /* options(allow_partial_response=...) of the query goes first */
+    enum query_explain explain;   /* keep what explain_query tells, and how it will be told */
     /* Has the client gone? Asked every 50 ms or so. May be NULL. */
     bool (*gone)(void *ctx);
     void *gone_ctx;
@@ -64,6 +67,19 @@ const struct tel_query *query_tree(const struct query *q);
 /* Of a page whose last step was made: false if there is nothing behind it. What *ret points to
  * lives as long as the query and its params. */
 bool query_next_page(const struct query *q, struct cursor *ret);
+
+/* What happened when, monotonic; 0: it has not. For explain. */
+struct query_story {
+    const struct query_params *params;
+    struct tel_span text; /* as the shards got it */
+    const struct fanout *fanout;
+    bool newest, streams;
+    int64_t begun_ns, parsed_ns, admitted_ns, planned_ns, gathered_ns, ended_ns;
+    uint64_t rows;          /* that the sink got */
+    size_t memory_used;     /* by the pipes here */
+    struct tel_span nested; /* what explain says of subqueries, joins and unions */
+};
+void query_story(const struct query *q, struct query_story *ret);
 
 void query_close(struct query *q); /* cancels what runs; NULL is fine */
 

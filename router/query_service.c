@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "router/explain.h"
 #include "router/query.h"
 #include "router/status.h"
 #include "schemas/schemas.h"
@@ -27,6 +28,7 @@ struct answer {
     struct tel_rpc_call *call;
     struct cursor cursor; /* of a page that is not the first */
     uint64_t binding;
+    bool explain;
     struct tel_arena page_arena;
     struct tel_arena arena;
     uint64_t rows;
@@ -122,11 +124,16 @@ static tel_code send_end(struct answer *a, const struct query *q, struct tel_err
     if (query_next_page(q, &next))
         cursor_print(&next, a->binding, &cursor);
     end.cursor = (char *)(uintptr_t)tel_buf_cstr(&cursor);
+    struct tel_buf explained = {0};
+    if (a->explain)
+        explain_query(q, &explained);
+    end.explain = (char *)(uintptr_t)tel_buf_cstr(&explained);
     search_response res = TELESCOPE__ROUTER__V1__SEARCH_RESPONSE__INIT;
     res.kind_case = TELESCOPE__ROUTER__V1__SEARCH_RESPONSE__KIND_END;
     res.end = &end;
     tel_code rc = tel_rpc_send_wait(a->call, &res.base);
     tel_buf_free(&cursor);
+    tel_buf_free(&explained);
     return rc == TEL_OK ? rc : tel_error_set(err, rc, "%s", tel_code_text(rc));
 }
 
@@ -171,9 +178,11 @@ static tel_code run_search(struct query_service *s, const search_request *req, s
         .refuse_partial = req->refuse_partial,
         /* Our end comes before the client's: it hears what is missing, not that time is up. */
         .timeout_ms = left_ms == INT64_MAX ? 0 : TEL_MAX(left_ms - TEL_MIN(left_ms / 20, 50), 1),
+        .explain = req->explain ? QUERY_EXPLAIN_JSON : QUERY_EXPLAIN_NONE,
         .gone = call_gone,
         .gone_ctx = a->call,
     };
+    a->explain = req->explain;
     struct query *q;
     tel_code rc = read_page(req, a, &p, err);
     if (rc == TEL_OK)

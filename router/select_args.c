@@ -148,6 +148,24 @@ static bool is_false(struct tel_span s)
     return tel_span_eq_cstr(s, "0") || tel_span_eq_cstr(s, "false") || tel_span_eq_cstr(s, "no");
 }
 
+static bool read_explain(struct tel_http_request *req, enum query_explain *ret)
+{
+    struct tel_span value;
+    if (!tel_http_param(req, "explain", &value) || value.len == 0 || is_false(value))
+        return true;
+    if (tel_span_eq_cstr(value, "text")) {
+        *ret = QUERY_EXPLAIN_TEXT;
+        return true;
+    }
+    if (tel_span_eq_cstr(value, "1") || tel_span_eq_cstr(value, "true") ||
+        tel_span_eq_cstr(value, "json")) {
+        *ret = QUERY_EXPLAIN_JSON;
+        return true;
+    }
+    reply_bad(req, "explain", value, "expected 0, 1 or text");
+    return false;
+}
+
 static bool request_gone(void *ctx)
 {
     return tel_http_gone(ctx);
@@ -173,6 +191,8 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
                    !select_arg_uint(req, "offset", 0, &p->offset)))
         return false;
     if (!select_extra_read(req, p))
+        return false;
+    if (!read_explain(req, &p->explain))
         return false;
     read_timeout(req, &p->timeout_ms);
     struct tel_span partial;

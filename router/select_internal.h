@@ -48,8 +48,11 @@ struct tel_span select_query_with(struct tel_http_request *req, const struct tel
 void select_fail(struct tel_http_request *req, const struct tel_error *err);
 /* X-Telescope-Partial and -Lag-Ms, before the reply. */
 void select_headers(struct tel_http_request *req, const struct query *q);
+/* explain=: runs the query, keeps no row, and answers with what it did. */
+void select_explain(struct select *s, struct tel_http_request *req,
+                    const struct query_params *params);
 /* Runs a query whose whole answer is needed; the sink keeps what it wants. Answers and returns
- * false on an error; sets the headers otherwise. */
+ * false on an error, and if it was to be explained; sets the headers otherwise. */
 bool select_run(struct select *s, struct tel_http_request *req, const struct query_params *params,
                 tel_sink_fn sink, void *sink_ctx);
 

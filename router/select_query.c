@@ -117,6 +117,11 @@ static void answer_rows(struct select *s, struct tel_http_request *req, const ch
         answer_free(a);
         return;
     }
+    if (a->args.params.explain) {
+        select_explain(s, req, &a->args.params);
+        answer_free(a);
+        return;
+    }
     tel_code rc = query_open(s->router, &a->args.params, answer_sink, a, &a->query, &err);
     int64_t until = tel_mono_ns(s->clock) + HEAD_WAIT_MS * TEL_NS_PER_MS;
     while (rc == TEL_OK && more && a->out.len < HEAD_BYTES) {

@@ -1,6 +1,7 @@
 /* What the endpoints share: running a query to its end, headers, errors, lists of values. */
 #include <stdlib.h>
 
+#include "router/explain.h"
 #include "router/select_internal.h"
 
 #define HEADER_MAX 2000
@@ -29,9 +30,46 @@ void select_headers(struct tel_http_request *req, const struct query *q)
         tel_arena_printf(tel_http_arena(req), "%llu", (unsigned long long)query_totals(q)->lag_ms));
 }
 
+static tel_code drop_rows(void *ctx, const struct tel_block *block, struct tel_error *err)
+{
+    (void)ctx;
+    (void)block;
+    (void)err;
+    return TEL_OK;
+}
+
+void select_explain(struct select *s, struct tel_http_request *req,
+                    const struct query_params *params)
+{
+    struct query *q;
+    struct tel_error err;
+    tel_code rc = query_open(s->router, params, drop_rows, NULL, &q, &err);
+    if (rc == TEL_OK) {
+        rc = query_run(q, &err);
+        if (rc == TEL_OK) {
+            struct tel_buf out = {0};
+            explain_query(q, &out);
+            select_headers(req, q);
+            bool text = params->explain == QUERY_EXPLAIN_TEXT;
+            if (!text)
+                tel_buf_add_char(&out, '\n');
+            tel_http_reply(req, 200, text ? "text/plain; charset=utf-8" : "application/json",
+                           tel_buf_span(&out));
+            tel_buf_free(&out);
+        }
+        query_close(q);
+    }
+    if (rc != TEL_OK)
+        select_fail(req, &err);
+}
+
 bool select_run(struct select *s, struct tel_http_request *req, const struct query_params *params,
                 tel_sink_fn sink, void *sink_ctx)
 {
+    if (params->explain) {
+        select_explain(s, req, params);
+        return false;
+    }
     struct query *q;
     struct tel_error err;
     tel_code rc = query_open(s->router, params, sink, sink_ctx, &q, &err);

@@ -189,6 +189,7 @@ void select_tail_handler(void *ctx, struct tel_http_request *req)
     struct tail *t = TEL_NEW(struct tail);
     t->select = s;
     t->params = args.params;
+    t->params.explain = QUERY_EXPLAIN_NONE;
     t->params.gone = gone;
     t->params.gone_ctx = req;
     t->refresh_ns = TEL_MAX(refresh_ns, REFRESH_MIN_NS);

@@ -39,8 +39,7 @@ static tel_code open_source(struct rebuild *rebuild, struct store_segment *segme
     tel_vec_push(&rebuild->readers, reader);
     static const struct tel_filter all = {.op = TEL_FILTER_ALL};
     struct segment_query query = {.filter = &all, .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct segment_counters counters = {0};
-    return segment_select(reader, &query, &rebuild->arena, ret, &counters, err);
+    return segment_select(reader, &query, &rebuild->arena, ret, &rebuild->counters, err);
 }
 
 /* ---- fields into events ------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct rebuild {
     struct tel_arena arena;
     TEL_VEC(struct segment_reader *) readers;
     TEL_VEC(struct store_handle *) handles;
+    struct segment_counters counters; /* that its sources count in */
 };
 
 void rebuild_init(struct rebuild *rebuild);

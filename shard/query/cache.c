@@ -88,6 +88,7 @@ tel_code cache_take(struct cache *cache, struct store_segment *segment, struct c
     }
     tel_mutex_unlock(&cache->lock);
     if (r) {
+        r->reused = true;
         *ret = r;
         return TEL_OK;
     }

@@ -16,6 +16,7 @@ struct cached_reader {
     struct store_handle *handle;
     struct segment_io io;
     uint64_t bytes;                   /* as counted */
+    bool reused;
     struct cached_reader *newer, *older, *next; /* in the cache: by age; of one bucket */
 };
 
@@ -24,6 +25,11 @@ void cache_free(struct cache *cache); /* all readers are back; NULL is fine */
 
 TEL_MUST_USE tel_code cache_take(struct cache *cache, struct store_segment *segment,
                                  struct cached_reader **ret, struct tel_error *err);
+/* Was it open when it was taken? */
+static inline bool cache_was_open(const struct cached_reader *reader)
+{
+    return reader->reused;
+}
 /* broken: an error happened in it, it is closed. */
 void cache_put(struct cache *cache, struct cached_reader *reader, bool broken);
 /* Closes readers of segments that left the catalogue, which could not be deleted otherwise. */

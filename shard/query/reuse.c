@@ -152,6 +152,7 @@ tel_code search_scan_reusing(struct searcher *me, const struct search_piece *pie
             memcpy(&matched, k.bytes.ptr + 1, sizeof(matched));
             me->counters.rows_matched += matched;
             me->segments++;
+            me->explain.kept++;
             rc = send_kept(me, tel_span_slice(tel_buf_span(&k.bytes), 1 + sizeof(matched),
                                               k.bytes.len), err);
         }

@@ -129,6 +129,7 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         .stop_ctx = s,
     };
     me->segments++;
+    *(cache_was_open(reader) ? &me->explain.readers_open : &me->explain.readers_opened) += 1;
     if (s->counting) {
         uint64_t rows = 0;
         rc = segment_count(reader->reader, &query, &rows, &me->counters, err);
@@ -224,6 +225,7 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
             partition_view_holds(&piece->partition->view, run))
             count += gather_run(me, run, piece->partition->id, range, events + count);
     }
+    me->explain.chunks++;
     if (count == 0)
         return TEL_OK;
     qsort(events, count, sizeof(*events), by_key);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/logsql/filter.h"
 #include "common/logsql/parser.h"
@@ -162,6 +163,7 @@ static void view_partition(struct search *s, struct search_partition *sp, struct
                            int64_t watermark)
 {
     sp->held = true;
+    sp->view.store.explain = s->explain ? &s->explain->store : NULL;
     partition_view(p, &s->tenant, s->start_ns, s->end_ns, &sp->view, &sp->missing);
     if (sp->view.status.visible.offset < watermark) {
         tel_buf_printf(&sp->missing,
@@ -307,6 +309,8 @@ static void work(struct pool_job *job)
                  .stop = search_stop,
                  .stop_ctx = s},
     };
+    if (s->explain)
+        me.counters.explain = &me.explain.segments;
     scratch_take(s->env->scratch, &me.arena);
     tel_code rc = tel_chain_open(s->query, &me.exec, search_take_block, s, &me.chain, &err);
     if (rc == TEL_OK) {
@@ -322,6 +326,9 @@ static void work(struct pool_job *job)
     s->counters.rows_scanned += me.counters.rows_scanned;
     s->counters.rows_matched += me.counters.rows_matched;
     s->counters.bytes_read += me.counters.bytes_read;
+    s->counters.bytes_unpacked += me.counters.bytes_unpacked;
+    if (s->explain)
+        search_explain_add(s->explain, &me.explain);
     s->segments += me.segments;
     s->pruned += me.pruned;
     s->cpu_ns += thread_cpu_ns() - began;
@@ -370,6 +377,8 @@ static Telescope__Shard__V1__SearchEnd *make_end(struct search *s)
     stats->bytes_read = s->counters.bytes_read;
     stats->cpu_ns = s->cpu_ns;
     end->stats = stats;
+    if (s->explain)
+        end->explain = search_explain_message(s);
     return end;
 }
 
@@ -393,6 +402,8 @@ tel_code search_run(const struct search_env *env,
                     struct tel_error *err)
 {
     struct search s = {.env = env, .request = request, .sink = sink};
+    struct search_explain explain = {.begun_ns = tel_mono_ns(tel_clock_system())};
+    s.explain = request->explain ? &explain : NULL;
     s.job.work = work;
     tel_arena_init(&s.arena, 0);
     tel_mutex_init(&s.lock);
@@ -406,7 +417,9 @@ tel_code search_run(const struct search_env *env,
             top_init(&s.top, (size_t)s.edge_rows, s.memory_limit / 2);
         view_partitions(&s);
         s.job.wanted = s.pieces.len >= PIECES_FOR_HELP ? env->helpers : 0;
+        explain.scan_ns = tel_mono_ns(tel_clock_system());
         pool_run(env->pool, &s.job);
+        explain.scanned_ns = tel_mono_ns(tel_clock_system());
         rc = s.code;
         if (rc != TEL_OK && err)
             *err = s.error;

@@ -53,6 +53,15 @@ struct search_piece {
     int64_t min_time_ns, max_time_ns;
 };
 
+/* What explain asks for beyond the counters; of the whole search, or of a thread's part. */
+struct search_explain {
+    struct segment_explain segments;
+    struct store_explain store;
+    uint64_t kept, chunks, readers_open, readers_opened;
+    int64_t begun_ns, scan_ns, scanned_ns; /* monotonic: the start, when looking began and ended */
+    uint32_t threads;
+};
+
 struct search {
     struct pool_job job;
     const struct search_env *env;
@@ -90,6 +99,7 @@ struct search {
     struct tel_error error;
     struct segment_counters counters;
     uint64_t segments, pruned, cpu_ns;
+    struct search_explain *explain; /* NULL: not asked for */
 };
 
 #define KNOWN_STREAMS 128u
@@ -108,6 +118,7 @@ struct searcher {
     bool chain_failed; /* the error is of the pipes or the sink, not of the piece */
     struct segment_counters counters;
     uint64_t segments, pruned;
+    struct search_explain explain; /* counters.explain points into it, or nobody asked */
     struct known_stream streams[KNOWN_STREAMS]; /* of the chunk at hand */
 };
 
@@ -123,6 +134,9 @@ TEL_MUST_USE tel_code search_scan(struct searcher *searcher, const struct search
 TEL_MUST_USE tel_code search_scan_reusing(struct searcher *searcher,
                                           const struct search_piece *piece, struct tel_error *err);
 void reuse_plan(struct search *search, size_t split, bool partial);
+/* explain.c: adds a thread's part; what the search ended with, as a message. */
+void search_explain_add(struct search_explain *explain, const struct search_explain *part);
+Telescope__Shard__V1__SearchExplain *search_explain_message(const struct search *search);
 /* A block that came out of the pipes. ctx is the search. */
 TEL_MUST_USE tel_code search_take_block(void *ctx, const struct tel_block *block,
                                         struct tel_error *err);

@@ -475,6 +475,8 @@ tel_code segment_group(struct segment_reader *r, const struct segment_query *que
         return TEL_OK;
     if (query->filter)
         rc = plan_make(r, query->filter, arena, &plan, err);
+    if (rc == TEL_OK && counters->explain)
+        plan_explain(r, plan, counters->explain);
     if (rc != TEL_OK || (plan && !plan->possible))
         return rc;
     bool ranged = query->start_ns > r->info.min_time_ns || query->end_ns <= r->info.max_time_ns;
@@ -487,7 +489,7 @@ tel_code segment_group(struct segment_reader *r, const struct segment_query *que
         g->bits = found.bits;
         g->view = found.view;
     } else {
-        rc = view_open(r, arena, &g->view, err);
+        rc = view_open(r, arena, counters, &g->view, err);
     }
     if (rc == TEL_OK)
         rc = group(g, &found, ranged, &grouped, err);

@@ -479,3 +479,50 @@ tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filte
     *ret = plan;
     return TEL_OK;
 }
+
+/* ---- why ------------------------------------------------------------------------------------- */
+
+static bool is_none(const struct plan_node *node, uint32_t templates)
+{
+    for (uint32_t t = 0; t < templates; t++)
+        if (node->verdicts[t] != VERDICT_NONE)
+            return false;
+    return true;
+}
+
+static bool lacks_word(const struct plan_node *node)
+{
+    for (size_t i = 0; i < node->word_count; i++)
+        if (!node->in_holes[i])
+            return true;
+    return false;
+}
+
+/* The counter of what told that no row can match: the first condition that does so alone. */
+static uint64_t *told_by(const struct plan_node *node, uint32_t templates, struct segment_explain *e)
+{
+    if (node->kind == PLAN_STREAM)
+        return &e->by_stream;
+    if (node->kind == PLAN_BODY)
+        return lacks_word(node) ? &e->by_words : &e->by_templates;
+    for (size_t i = 0; node->filter->op == TEL_FILTER_AND && i < node->kid_count; i++)
+        if (is_none(&node->kids[i], templates))
+            return told_by(&node->kids[i], templates, e);
+    return &e->by_filter;
+}
+
+void plan_explain(const struct segment_reader *reader, const struct plan *plan,
+                  struct segment_explain *explain)
+{
+    uint32_t templates = reader->template_count;
+    if (plan && !plan->possible) {
+        ++*told_by(&plan->root, templates, explain);
+        return;
+    }
+    explain->read++;
+    explain->templates += templates;
+    for (uint32_t t = 0; t < templates; t++) {
+        explain->templates_skipped += plan && plan->root.verdicts[t] == VERDICT_NONE;
+        explain->templates_whole += !plan || plan->root.verdicts[t] == VERDICT_ALL;
+    }
+}

@@ -70,6 +70,11 @@ struct plan {
 TEL_MUST_USE tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filter,
                                 struct tel_arena *arena, struct plan **ret, struct tel_error *err);
 
+/* Adds to *explain what the plan says of its segment: that it will be read, or what it was that told
+ * that no row can match. plan NULL: there is no filter. */
+void plan_explain(const struct segment_reader *reader, const struct plan *plan,
+                  struct segment_explain *explain);
+
 /* Looks at the dictionaries and texts of a template that the leaf's verdict calls MAYBE. */
 TEL_MUST_USE tel_code plan_refine(const struct plan_node *node, struct view *view, uint32_t number,
                                   struct tel_error *err);

@@ -103,8 +103,10 @@ struct view {
     struct view_family *families;
 };
 
+/* What is read through the view is counted in *counters, which outlives it. */
 TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena *arena,
-                                struct view **ret, struct tel_error *err);
+                                struct segment_counters *counters, struct view **ret,
+                                struct tel_error *err);
 /* Makes template_of, place, by_template and stream_of good. */
 TEL_MUST_USE tel_code view_rows(struct view *view, struct tel_error *err);
 /* Makes keys[].time_ns good. */

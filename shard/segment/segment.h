@@ -111,12 +111,24 @@ struct segment_query {
     void *stop_ctx;
 };
 
+/* What became of the segments that were searched, for whoever wants to know why. */
+struct segment_explain {
+    /* No row can match, as was told by: the streams' labels, the filter of words, the templates, or
+     * several conditions together. */
+    uint64_t by_stream, by_words, by_templates, by_filter;
+    uint64_t counted; /* the templates' numbers of rows were the answer */
+    uint64_t read;    /* columns were looked at */
+    uint64_t templates, templates_skipped, templates_whole; /* of these */
+};
+
 struct segment_counters {
-    uint64_t rows_scanned, rows_matched, bytes_read;
+    uint64_t rows_scanned, rows_matched, bytes_read, bytes_unpacked;
+    struct segment_explain *explain; /* NULL: nobody wants to know */
 };
 
 /* The rows that match, in ascending key order, as a block source whose columns are decoded when
- * they are asked for. *ret lives in arena, and needs the reader to stay open. Rows 0 is no error.
+ * they are asked for. *ret lives in arena, and needs the reader to stay open and *counters to stay
+ * where it is: what is decoded later is counted too. Rows 0 is no error.
  * A filter that proves that nothing can match costs no reading of columns. */
 TEL_MUST_USE tel_code segment_select(struct segment_reader *reader, const struct segment_query *query,
                                      struct tel_arena *arena, struct tel_block_source **ret,

@@ -83,7 +83,7 @@ tel_code found_search(struct segment_reader *r, const struct segment_query *quer
     *found = (struct found){NULL, NULL, 0};
     if (plan && !plan->possible)
         return TEL_OK;
-    tel_code rc = view_open(r, arena, &found->view, err);
+    tel_code rc = view_open(r, arena, counters, &found->view, err);
     if (rc != TEL_OK)
         return rc;
     size_t words = TEL_BITMAP_WORDS(r->info.rows);
@@ -92,7 +92,6 @@ tel_code found_search(struct segment_reader *r, const struct segment_query *quer
     counters->rows_scanned += rows;
     if (rc == TEL_OK && plan && rows)
         rc = match_rows(found->view, plan, query, found->bits, err);
-    counters->bytes_read += found->view->streams.bytes_read;
     for (size_t w = 0; w < words && rc == TEL_OK; w++)
         found->count += (size_t)__builtin_popcountll(found->bits[w]);
     return rc;
@@ -110,6 +109,8 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
         return TEL_OK;
     if (query->filter)
         rc = plan_make(r, query->filter, arena, &plan, err);
+    if (rc == TEL_OK && counters->explain)
+        plan_explain(r, plan, counters->explain);
     return rc == TEL_OK ? found_search(r, query, plan, arena, found, counters, err) : rc;
 }
 
@@ -199,6 +200,8 @@ tel_code segment_count(struct segment_reader *r, const struct segment_query *que
     tel_code rc = count_templates(r, query, &arena, &counted, ret, err);
     if (rc == TEL_OK && !counted)
         rc = search(r, query, &arena, &found, counters, err);
+    if (rc == TEL_OK && counted && counters->explain)
+        counters->explain->counted++;
     if (rc == TEL_OK && !counted)
         *ret = found.count;
     if (rc == TEL_OK)

@@ -89,7 +89,7 @@ struct stream_reader {
     uint32_t section_count;
     struct stream_pack *packs;
     uint32_t pack_count;
-    uint64_t bytes_read;
+    struct segment_counters *counters; /* bytes_read and bytes_unpacked are counted here; may be NULL */
 };
 
 TEL_MUST_USE tel_code stream_section(struct stream_reader *r, uint32_t section,

@@ -18,7 +18,8 @@ tel_code stream_section(struct stream_reader *r, uint32_t section, struct tel_sp
         tel_code rc = r->io->read(r->io->ctx, section, &bytes, err);
         if (rc != TEL_OK)
             return rc;
-        r->bytes_read += bytes.len;
+        if (r->counters)
+            r->counters->bytes_read += bytes.len;
         r->sections[section] = bytes.ptr ? bytes : tel_span_make("", 0);
     }
     *ret = r->sections[section];
@@ -59,6 +60,8 @@ static tel_code unpack(struct stream_reader *r, uint64_t section, uint64_t offse
         return rc;
     char *out = tel_arena_alloc(r->arena, (size_t)raw + STREAM_SLACK);
     memset(out + raw, 0, STREAM_SLACK);
+    if (r->counters)
+        r->counters->bytes_unpacked += raw;
     rc = decompressor_run(r->decompressor, frame, out, (size_t)raw, err);
     if (rc == TEL_OK)
         *ret = out;

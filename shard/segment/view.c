@@ -179,8 +179,8 @@ static tel_code find_nodes(struct view *v, struct tel_error *err)
     return node.bad ? segment_corrupt(err, "nodes of rows") : TEL_OK;
 }
 
-tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct view **ret,
-                   struct tel_error *err)
+tel_code view_open(struct segment_reader *r, struct tel_arena *arena,
+                   struct segment_counters *counters, struct view **ret, struct tel_error *err)
 {
     struct view *v = TEL_ARENA_NEW(arena, struct view);
     v->reader = r;
@@ -188,7 +188,8 @@ tel_code view_open(struct segment_reader *r, struct tel_arena *arena, struct vie
     v->streams = (struct stream_reader){.io = &r->io,
                                         .decompressor = r->decompressor,
                                         .arena = arena,
-                                        .section_count = r->section_count};
+                                        .section_count = r->section_count,
+                                        .counters = counters};
     v->streams.sections = TEL_ARENA_ARRAY(arena, struct tel_span, r->section_count);
     v->templates = TEL_ARENA_ARRAY(arena, struct view_template, r->template_count);
     v->families = TEL_ARENA_ARRAY(arena, struct view_family, r->family_count);

@@ -142,6 +142,18 @@ static void select_list(const store_segments *list, int64_t start_ns, int64_t en
     }
 }
 
+/* A day in the range: of how many segments the tenant's were `theirs`, of which some were chosen. */
+static void explain_day(const struct store_day *day, size_t theirs, size_t chosen,
+                        struct store_explain *e)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < day->by_tenant.len; i++)
+        all += day->by_tenant.items[i].list.len;
+    e->days++;
+    e->other_tenants += all - theirs;
+    e->outside += theirs - chosen;
+}
+
 void store_select(struct store *store, const struct tel_span *tenant, int64_t start_ns,
                   int64_t end_ns, struct store_view *ret, struct tel_buf *missing)
 {
@@ -149,8 +161,11 @@ void store_select(struct store *store, const struct tel_span *tenant, int64_t st
     tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < store->days.len; i++) {
         struct store_day *day = store->days.items[i];
-        if (day->name.day < first || day->name.day > last)
+        if (day->name.day < first || day->name.day > last) {
+            if (ret->explain)
+                ret->explain->days_outside++;
             continue;
+        }
         if (day->damage.len)
             tel_buf_printf(missing, "%s%.*s", missing->len ? "; " : "",
                            TEL_SPAN_ARG(tel_buf_span(&day->damage)));
@@ -167,8 +182,12 @@ void store_select(struct store *store, const struct tel_span *tenant, int64_t st
             continue;
         }
         uint64_t *index = tel_map_get(&day->tenants, *tenant);
-        if (index)
-            select_list(&day->by_tenant.items[*index].list, start_ns, end_ns, &ret->segments);
+        const store_segments *theirs = index ? &day->by_tenant.items[*index].list : NULL;
+        size_t before = ret->segments.len;
+        if (theirs)
+            select_list(theirs, start_ns, end_ns, &ret->segments);
+        if (ret->explain)
+            explain_day(day, theirs ? theirs->len : 0, ret->segments.len - before, ret->explain);
     }
     tel_mutex_unlock(&store->lock);
 }

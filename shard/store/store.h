@@ -131,9 +131,18 @@ struct store_mark {
     struct store_position watermark; /* events of the day below it are in segments, not in memory */
 };
 
+struct tel_buf;
+
+/* What store_select passed over. */
+struct store_explain {
+    uint64_t days, days_outside;
+    uint64_t other_tenants, outside; /* segments of the days in range */
+};
+
 struct store_view {
     store_segments segments;
     TEL_VEC(struct store_mark) marks; /* of the days in range, by day */
+    struct store_explain *explain;    /* to be added to; NULL: nobody wants to know */
 };
 
 /* References to the live segments of tenant that touch start_ns <= time < end_ns, in no order.

@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "common/base/vec.h"
+#include "router/explain.h"
 #include "router/query.h"
 #include "router/status.h"
 #include "tests/unit/router/memory_shard.h"
@@ -630,6 +631,39 @@ static void test_no_shards(void **state)
     memory_cluster_stop(&c);
 }
 
+/* What became of each search: one failed, another went in its place, one was cut off by nobody. */
+static void test_explained(void **state)
+{
+    (void)state;
+    struct memory_cluster c;
+    memory_cluster_start(&c, events, EVENTS, PAIRS, NULL);
+    c.shards[1].refuse = true;
+    for (int text = 0; text < 2; text++) {
+        struct result r = {0};
+        struct query_params p = {.text = TEL_SPAN("error | stats count() n"),
+                                 .tenant = TEL_SPAN("default"),
+                                 .explain = text ? QUERY_EXPLAIN_TEXT : QUERY_EXPLAIN_JSON};
+        struct query *q;
+        struct tel_buf out = {0};
+        c.router->turn = 1; /* the one that refuses is first */
+        assert_int_equal(query_open(c.router, &p, sink, &r, &q, &r.err), TEL_OK);
+        assert_int_equal(query_run(q, &r.err), TEL_OK);
+        explain_query(q, &out);
+        const char *told = tel_buf_cstr(&out);
+        assert_non_null(strstr(told, "stats count(*) as n"));
+        if (text == 0) { /* the next query asks it last */
+            assert_non_null(strstr(told, "\"address\":\"b:1\""));
+            assert_non_null(strstr(told, "\"outcome\":\"failed\",\"why\":\"b:1: refused\""));
+            assert_non_null(strstr(told, "\"failovers\":1"));
+        }
+        assert_non_null(strstr(told, "answered"));
+        query_close(q);
+        tel_buf_free(&out);
+        result_free(&r);
+    }
+    memory_cluster_stop(&c);
+}
+
 static void test_status(void **state)
 {
     (void)state;
@@ -687,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_too_busy),
         cmocka_unit_test(test_no_shards),
+        cmocka_unit_test(test_explained),
         cmocka_unit_test(test_status),
     };
     return cmocka_run_group_tests(tests, make_events, free_events);

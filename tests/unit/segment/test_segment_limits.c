@@ -18,6 +18,7 @@ struct world {
     struct segment_image image;
     struct segment_reader *reader;
     struct tel_block_source *rows;
+    struct segment_counters counters;
 };
 
 static tel_code read_section(void *ctx, uint32_t section, struct tel_span *ret,
@@ -45,11 +46,11 @@ static void turn(struct world *w)
 {
     struct tel_error err;
     struct segment_query all = {.start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct segment_counters counters = {0};
+    w->counters = (struct segment_counters){0};
     assert_int_equal(segment_builder_finish(w->builder, 1, &w->image, &err), TEL_OK);
     struct segment_io io = {&w->image, read_section};
     assert_int_equal(segment_reader_open(&io, &w->reader, &err), TEL_OK);
-    assert_int_equal(segment_select(w->reader, &all, &w->arena, &w->rows, &counters, &err), TEL_OK);
+    assert_int_equal(segment_select(w->reader, &all, &w->arena, &w->rows, &w->counters, &err), TEL_OK);
     assert_int_equal(w->rows->rows, w->image.rows);
 }
 
