@@ -1,8 +1,10 @@
 /* telescope search, tail, patterns: a query's rows on stdout. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
 #include "cli/output.h"
@@ -12,6 +14,8 @@
 
 /* Rows that are held to be sorted. */
 #define KEPT_BYTES_MAX (128u << 20)
+#define PAGE_ROWS      "2000" /* of --all */
+#define PAGE_TRIES     60     /* of one page, a second apart */
 
 static const char usage_search[] =
     "usage: telescope search [OPTION]... QUERY\n"
@@ -21,6 +25,8 @@ static const char usage_search[] =
     "  -e, --end TIME      before\n"
     "  -n, --limit N       the newest N only\n"
     "  -o, --output FORMAT text (default), json (lines), raw (messages as they are)\n"
+    "      --all           every match, newest first, page by page: for large outputs, in bounded memory; nothing\n"
+    "                      is shown twice or skipped, and a server that starts again meanwhile is waited for\n"
     "      --explain       no rows, but what the query did: what ran where, what was read, passed over and why\n"
     "      --color WHEN    auto (default), always, never\n"
     "      --url URL       the router or standalone; default $TELESCOPE_URL or " CLI_DEFAULT_URL "\n"
@@ -130,7 +136,7 @@ static bool on_line(void *ctx, struct tel_span line)
     tel_vec_push(&s->kept, tel_strndup(line));
     s->kept_bytes += line.len;
     if (s->kept_bytes > KEPT_BYTES_MAX) {
-        cli_complain("too many rows to sort here; the rest comes as it is found. Use -n or '| sort by (_time)'");
+        cli_complain("too many rows to sort here; the rest comes as it is found. Use -n, --all or '| sort by (_time)'");
         s->keep = false;
         flush_kept(s);
     }
@@ -161,27 +167,33 @@ static void on_header(void *ctx, struct tel_span name, struct tel_span value)
     }
 }
 
-/* Runs the request and turns its outcome into an exit code. */
-static int run(struct search *s, const char *path, bool live)
+/* Sends the form and gives each line of the answer to `line`. */
+static tel_code ask(struct search *s, const char *path, struct tel_span form, bool live,
+                    bool (*line)(void *ctx, struct tel_span line), unsigned *ret_status,
+                    struct tel_buf *ret_text, struct tel_error *err)
 {
     struct feed feed = {.s = s, .live = live};
-    feed.lines = (struct cli_lines){.line = on_line, .ctx = s};
+    feed.lines = (struct cli_lines){.line = line, .ctx = s};
     struct tel_http_call call = {
-        .method = "POST", .body = tel_buf_span(&s->form),
+        .method = "POST", .body = form,
         .content_type = "application/x-www-form-urlencoded",
         .on_data = on_data, .on_header = on_header, .ctx = &feed,
     };
-    unsigned status = 0;
-    struct tel_buf text = {0};
-    struct tel_error err;
     cli_server_open(&s->server);
-    tel_code rc = cli_server_call(&s->server, path, &call, &status, &text, &err);
+    tel_code rc = cli_server_call(&s->server, path, &call, ret_status, ret_text, err);
     cli_server_close(&s->server);
-    if (rc == TEL_OK && status < 300)
+    if (rc == TEL_OK && *ret_status < 300)
         (void)cli_lines_end(&feed.lines);
     else
         tel_buf_free(&feed.lines.rest);
-    flush_kept(s);
+    return rc;
+}
+
+/* What came of it as an exit code. */
+static int verdict(struct search *s, tel_code rc, unsigned status, const struct tel_buf *body,
+                   const struct tel_error *err)
+{
+    const struct tel_buf text = *body;
     if (fflush(s->output.out) != 0)
         s->broken_pipe = true;
     int code = s->rows > 0 ? CLI_MATCH : CLI_NOTHING;
@@ -194,12 +206,110 @@ static int run(struct search *s, const char *path, bool live)
         cli_complain("the answer is not complete: %s", tel_buf_cstr(&s->error));
         code = CLI_ERROR;
     } else if (rc != TEL_OK) {
-        cli_complain("%s", err.text);
+        cli_complain("%s", err->text);
         code = CLI_ERROR;
     } else if (s->partial.len > 0) {
         cli_complain("the answer is partial, missing: %s", tel_buf_cstr(&s->partial));
         code = CLI_PARTIAL;
     }
+    return code;
+}
+
+static int run(struct search *s, const char *path, bool live)
+{
+    unsigned status = 0;
+    struct tel_buf text = {0};
+    struct tel_error err;
+    tel_code rc = ask(s, path, tel_buf_span(&s->form), live, on_line, &status, &text, &err);
+    flush_kept(s);
+    int code = verdict(s, rc, status, &text, &err);
+    tel_buf_free(&text);
+    return code;
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+/* A page is shown when it is whole, so that one that broke off can be asked for again. */
+static bool hold_line(void *ctx, struct tel_span line)
+{
+    struct search *s = ctx;
+    if (line.len > 0)
+        tel_vec_push(&s->kept, tel_strndup(line));
+    return true;
+}
+
+static void drop_kept(struct search *s)
+{
+    for (size_t i = 0; i < s->kept.len; i++)
+        free(s->kept.items[i]);
+    tel_vec_clear(&s->kept);
+}
+
+/* Takes {"_cursor":"..."} from the end of a whole page; false: it is not whole. */
+static bool take_cursor(struct search *s, struct tel_buf *cursor)
+{
+    static const char head[] = "{\"_cursor\":\"";
+    if (s->kept.len == 0)
+        return false;
+    char *last = s->kept.items[s->kept.len - 1];
+    if (strncmp(last, head, sizeof(head) - 1) != 0)
+        return false;
+    const char *text = last + sizeof(head) - 1;
+    tel_buf_clear(cursor);
+    tel_buf_add(cursor, text, strcspn(text, "\""));
+    s->kept.len--;
+    free(last);
+    return true;
+}
+
+static void wait_a_second(void)
+{
+    struct timespec left = {.tv_sec = 1};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+}
+
+/* May it be better soon? A server that starts, is too busy, or broke off. */
+static bool may_pass(tel_code rc, unsigned status)
+{
+    return rc != TEL_OK || status < 300 || status == 429 || status == 503 || status == 504;
+}
+
+static int run_pages(struct search *s, const char *path)
+{
+    struct tel_buf cursor = {0}, form = {0}, text = {0};
+    struct tel_error err = {0};
+    unsigned status = 0;
+    tel_code rc = TEL_OK;
+    bool whole = true;
+    for (int tries = 0; !s->broken_pipe;) {
+        tel_buf_clear(&form);
+        tel_buf_clear(&text);
+        tel_buf_add_span(&form, tel_buf_span(&s->form));
+        cli_form_add(&form, "limit", TEL_SPAN(PAGE_ROWS));
+        cli_form_add(&form, "cursor", tel_buf_span(&cursor));
+        rc = ask(s, path, tel_buf_span(&form), false, hold_line, &status, &text, &err);
+        whole = rc == TEL_OK && status < 300 && take_cursor(s, &cursor);
+        if (!whole) {
+            drop_kept(s);
+            if (!may_pass(rc, status) || (s->rows == 0 && rc != TEL_OK) || ++tries == PAGE_TRIES)
+                break;
+            wait_a_second();
+            continue;
+        }
+        tries = 0;
+        for (size_t i = 0; i < s->kept.len && !s->broken_pipe; i++)
+            (void)out_row(s, tel_span_cstr(s->kept.items[i]));
+        drop_kept(s);
+        if (cursor.len == 0)
+            break;
+    }
+    if (!whole && rc == TEL_OK && status < 300)
+        rc = tel_error_set(&err, TEL_ERR_TRUNCATED, "the answer broke off");
+    int code = verdict(s, rc, status, &text, &err);
+    tel_vec_free(&s->kept);
+    tel_buf_free(&cursor);
+    tel_buf_free(&form);
     tel_buf_free(&text);
     return code;
 }
@@ -221,7 +331,7 @@ static bool has_no_pipes(const char *text)
 struct flags {
     const char *limit, *color;
     enum cli_format format;
-    bool explain;
+    bool explain, all;
     struct tel_buf query;
 };
 
@@ -271,6 +381,8 @@ static int parse(struct search *s, struct flags *f, int argc, char **argv, const
                 cli_complain("--output: text, json or raw");
                 return CLI_ERROR + 1;
             }
+        } else if (strcmp(a, "--all") == 0) {
+            f->all = true;
         } else if (strcmp(a, "--explain") == 0) {
             f->explain = true;
         } else if ((v = cli_flag(argc, argv, &i, "--color"))) {
@@ -304,6 +416,10 @@ static int command(int argc, char **argv, const char *usage, const char *path, b
         cli_complain("--explain: a tail has no end to be explained at");
         code = CLI_ERROR;
     }
+    if (code < 0 && f.all && (!order || f.limit || f.explain)) {
+        cli_complain("--all goes with search, without --limit and --explain");
+        code = CLI_ERROR;
+    }
     if (code < 0 && !cli_output_init(&s.output, stdout, f.format, f.color)) {
         cli_complain("--color: auto, always or never");
         code = CLI_ERROR;
@@ -317,7 +433,7 @@ static int command(int argc, char **argv, const char *usage, const char *path, b
             cli_form_add(&s.form, "explain", TEL_SPAN("text"));
         s.verbatim = f.explain;
         s.keep = order && !f.explain && has_no_pipes(text);
-        code = run(&s, path, live);
+        code = f.all ? run_pages(&s, path) : run(&s, path, live);
     }
     cli_output_done(&s.output);
     tel_buf_free(&s.form);

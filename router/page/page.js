@@ -8,6 +8,7 @@ const ORDERED = /\|\s*(sort|order|first|last|top|uniq|stats|facets|patterns|fiel
 let running = null;   // AbortController of what runs
 let shown = [];       // the rows on the page
 let ranged = null;    // [from, to] in ms of the last search
+let older = null;     // what asks for the page behind the rows that are shown, or null
 
 function el(tag, cls, text) {
   const e = document.createElement(tag);
@@ -94,8 +95,66 @@ function begin() {
   $('rows').replaceChildren();
   $('fields').replaceChildren();
   shown = [];
+  setOlder(null);
   save();
   return running;
+}
+
+function setOlder(what) {
+  older = what;
+  $('older').hidden = !what;
+}
+
+// A page of events, newest first, its rows shown as they come. Returns what it lacks, or throws.
+async function page(a, signal) {
+  const res = await ask('query', a, signal);
+  const partial = res.headers.get('X-Telescope-Partial');
+  let cursor = null, error = null;
+  let batch = document.createDocumentFragment();
+  const flush = () => { $('rows').append(batch); batch = document.createDocumentFragment(); };
+  try {
+    await lines(res, row => {
+      if (row._error) error = row._error;
+      else if (Object.keys(row).length === 1 && '_cursor' in row) cursor = row._cursor;
+      else {
+        shown.push(row);
+        batch.append(rowElement(row));
+        if (batch.childElementCount >= 200) flush();
+      }
+    });
+  } catch (e) { if (e.name === 'AbortError') throw e; error = error || 'the answer broke off'; }
+  flush();
+  if (cursor === null) error = error || 'the answer broke off';
+  setOlder(cursor && shown.length < ROWS_MAX ? { ...a, cursor } : null);
+  return { partial, error };
+}
+
+async function showOlder() {
+  const a = older;
+  if (!a || running) return;
+  const mine = running = new AbortController(), t0 = performance.now(), before = shown.length;
+  $('bar').className = 'busy';
+  setOlder(null);
+  try {
+    const { partial, error } = await page(a, mine.signal);
+    $('fields').replaceChildren();
+    drawFields();
+    sayFound(shown.length, t0, partial, error, shown.length - before + ' more');
+    if (error) setOlder(a);
+  } catch (e) {
+    if (running === mine) setOlder(a); // it can be asked for again
+    if (e.name !== 'AbortError') say(e.message, 'error');
+  } finally {
+    if (running === mine) { running = null; $('bar').className = ''; }
+  }
+}
+
+function sayFound(count, t0, partial, error, more) {
+  const took = ((performance.now() - t0) / 1000).toFixed(2);
+  const what = count + (count === 1 ? ' row' : ' rows') + (more ? ', ' + more : '') + ' in ' + took + ' s';
+  if (error) say(what + '\n' + error, 'error');
+  else if (partial) say(what + ' — PARTIAL: ' + partial, 'partial');
+  else say(count ? what : 'Nothing matches. Try a longer time range, or fewer words.');
 }
 
 async function search() {
@@ -104,7 +163,14 @@ async function search() {
     const a = args();
     say('searching …');
     drawHits(a, mine.signal);
-    const res = await ask('query', { ...a, limit: $('limit').value }, mine.signal);
+    const limit = $('limit').value;
+    if (!a.query.includes('|')) { // events: page by page
+      const { partial, error } = await page({ ...a, limit, cursor: '', allow_partial_response: '1' }, mine.signal);
+      drawFields();
+      sayFound(shown.length, t0, partial, error);
+      return;
+    }
+    const res = await ask('query', { ...a, limit }, mine.signal);
     const partial = res.headers.get('X-Telescope-Partial');
     let error = null;
     try {
@@ -116,11 +182,7 @@ async function search() {
     for (const row of rows) list.append(rowElement(row));
     $('rows').replaceChildren(list);
     drawFields();
-    const took = ((performance.now() - t0) / 1000).toFixed(2);
-    const what = shown.length + (shown.length === 1 ? ' row' : ' rows') + ' in ' + took + ' s';
-    if (error) say(what + '\n' + error, 'error');
-    else if (partial) say(what + ' — PARTIAL: ' + partial, 'partial');
-    else say(shown.length ? what : 'Nothing matches. Try a longer time range, or fewer words.');
+    sayFound(shown.length, t0, partial, error);
   } catch (e) {
     if (e.name !== 'AbortError') say(e.message, 'error');
   } finally {
@@ -154,17 +216,23 @@ async function tail() {
 
 const STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 86400, 604800, 2592000];
 
-async function drawHits(a, signal) {
+// within: [from, to] in ms, or null for all time. A few days of all time are drawn in finer steps.
+async function drawHits(a, signal, within = ranged) {
   $('hits').replaceChildren();
-  const span = ranged ? (ranged[1] - ranged[0]) / 1000 : 0;
+  const span = within ? (within[1] - within[0]) / 1000 : 0;
   const step = span ? STEPS.find(s => span / s <= 120) || STEPS[STEPS.length - 1] : 86400;
   try {
     const res = await ask('hits', { ...a, step: step + 's' }, signal);
     const hits = (await res.json()).hits[0];
     if (!hits) return;
     const counts = new Map(hits.timestamps.map((t, i) => [Date.parse(t), hits.values[i]]));
-    const first = ranged ? Math.floor(ranged[0] / step / 1000) * step * 1000 : Math.min(...counts.keys());
-    const last = ranged ? ranged[1] : Math.max(...counts.keys());
+    const first = within ? Math.floor(within[0] / step / 1000) * step * 1000 : Math.min(...counts.keys());
+    const last = within ? within[1] - 1 : Math.max(...counts.keys());
+    if (!within && last - first < 4 * UNIT.d) {
+      const from = new Date(first).toISOString(), to = new Date(last + UNIT.d).toISOString();
+      await drawHits({ ...a, start: from, end: to }, signal, [first, last + UNIT.d]);
+      return;
+    }
     const max = Math.max(...hits.values);
     const bars = document.createDocumentFragment();
     for (let t = first; t <= last && bars.childElementCount < 1000; t += step * 1000) {
@@ -284,6 +352,7 @@ function drawFields() {
 
 $('form').addEventListener('submit', e => { e.preventDefault(); search(); });
 $('tail').addEventListener('click', tail);
+$('older').addEventListener('click', showOlder);
 $('range').addEventListener('change', () => {
   $('custom').hidden = $('range').value !== 'custom';
   if ($('range').value !== 'custom') search();

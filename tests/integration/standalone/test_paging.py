@@ -2,12 +2,14 @@
 import http.client
 import json
 import random
+import subprocess
 import threading
 import urllib.error
 
 import grpc
 import pytest
 
+from ports import free_port
 from protos import load
 from standalone import Standalone
 from waiting import poll_until
@@ -48,7 +50,7 @@ def all_pages(server, limit, between=lambda n: None, **args):
     rows, cursor, n = [], "", 0
     while cursor is not None:
         got, cursor = page(server, cursor, limit, **args)
-        assert len(got) <= limit
+        assert len(got) <= limit and n <= 2 * EVENTS, "pages without end"
         rows += got
         n += 1
         between(n)
@@ -134,9 +136,36 @@ def test_pages_over_restarts(server, seed):
         cursor = got.pop()["_cursor"] or None
         rows += got
         n += 1
+        assert n <= 2 * EVENTS, "pages without end"
         between(n)
     check(rows, {str(i) for i in range(EVENTS)})
     assert n >= EVENTS // 250
+
+
+def test_all_on_the_command_line(procs, bin_dir, tmp_path, seed):
+    """Every row once, newest first, though the server is killed under it and starts again."""
+    rnd = random.Random(seed)
+    s = Standalone(procs, bin_dir, tmp_path / "data").start()
+    fill(s, rnd)
+    want = {str(n) for n in range(EVENTS)}
+    assert check([json.loads(line) for line in s.cli("search", "--all", "-o", "json", "*").splitlines()], want) == want
+    assert s.cli("search", "--all", "nosuchword", expect=1) == ""
+    s.cli("search", "--all", "* | stats count()", expect=2)
+    s.cli("search", "--all", "-n", "5", "*", expect=2)
+    s.cli("search", "--all", "(", expect=2)
+    s.stop()
+    address = f"127.0.0.1:{free_port()}"
+    s = Standalone(procs, bin_dir, tmp_path / "data", name="again", http=address).start()
+    s.wait_count("*", EVENTS)
+    # The reader is slow: it takes the first row, and the rest when the server is there again.
+    reader = subprocess.Popen([str(s.bin), "search", "--all", "-o", "json", "--url", s.url, "*"], stdout=subprocess.PIPE)
+    rows = [json.loads(reader.stdout.readline())]
+    s.kill9()
+    s.start()
+    rows += [json.loads(line) for line in reader.stdout]
+    assert reader.wait(60) == 0
+    assert check(rows, want) == want
+    s.stop()
 
 
 def test_cursors_are_checked(server, seed):
