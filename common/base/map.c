@@ -123,10 +123,13 @@ bool tel_map_remove(struct tel_map *map, struct tel_span key)
     return true;
 }
 
+/* Not in the order of the slots: keys that come by their hashes pile up in a map that they are put
+ * into (it fills from one end, far beyond its load), and merging two maps would take quadratic time. */
 struct tel_map_slot *tel_map_next(const struct tel_map *map, size_t *pos)
 {
     while (*pos < map->cap) {
-        struct tel_map_slot *slot = &map->slots[(*pos)++];
+        size_t at = (size_t)((uint64_t)(*pos)++ * UINT64_C(0x9e3779b97f4a7c15)) & (map->cap - 1);
+        struct tel_map_slot *slot = &map->slots[at];
         if (is_live(slot))
             return slot;
     }

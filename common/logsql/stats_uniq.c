@@ -236,9 +236,12 @@ static void save_hashes(const struct tel_stats_func *f, const void *state, struc
 {
     const struct hashes *h = state;
     (void)f;
-    for (size_t i = 0; i < h->cap; i++)
-        if (h->slots[i])
-            tel_buf_add_le64(out, h->slots[i]);
+    /* Not in the order of the slots, for the reason that tel_map_next has. */
+    for (size_t i = 0; i < h->cap; i++) {
+        size_t at = (size_t)((uint64_t)i * UINT64_C(0x9e3779b97f4a7c15)) & (h->cap - 1);
+        if (h->slots[at])
+            tel_buf_add_le64(out, h->slots[at]);
+    }
 }
 
 static bool merge_hashes(const struct tel_stats_func *f, void *state, struct tel_span bytes)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +174,42 @@ static void test_map_random(void **state)
     tel_map_free(&map);
 }
 
+static void put_number(struct tel_map *map, size_t n)
+{
+    char text[32];
+    *tel_map_put(map, tel_span_make(text, (size_t)snprintf(text, sizeof text, "key-%zu", n)), NULL) += 1;
+}
+
+/* What comes out of maps goes into another as fast as it came in: in the order of its slots the
+ * second map would pile up at one end of the third, and this would take minutes. */
+static void test_map_merge(void **state)
+{
+    (void)state;
+    enum { KEYS = 600000 };
+    struct tel_map parts[2], all;
+    tel_map_init(&all);
+    clock_t start = clock();
+    for (size_t p = 0; p < 2; p++) {
+        tel_map_init(&parts[p]);
+        for (size_t i = 0; i < KEYS; i++)
+            put_number(&parts[p], p * KEYS + i);
+    }
+    clock_t made = clock() - start;
+    start = clock();
+    for (size_t p = 0; p < 2; p++)
+        for (size_t pos = 0; parts[p].len && pos < parts[p].cap;) {
+            struct tel_map_slot *slot = tel_map_next(&parts[p], &pos);
+            if (slot)
+                *tel_map_put(&all, slot->key, NULL) += slot->value;
+        }
+    clock_t merged = clock() - start;
+    assert_int_equal(all.len, 2 * KEYS);
+    assert_true(merged < 8 * made + CLOCKS_PER_SEC / 10);
+    for (size_t p = 0; p < 2; p++)
+        tel_map_free(&parts[p]);
+    tel_map_free(&all);
+}
+
 static void test_heap(void **state)
 {
     (void)state;
@@ -247,7 +284,7 @@ int main(void)
         cmocka_unit_test(test_arena), cmocka_unit_test(test_arena_settles),
         cmocka_unit_test(test_arena_text), cmocka_unit_test(test_vec),
         cmocka_unit_test(test_map),   cmocka_unit_test(test_map_random),
-        cmocka_unit_test(test_heap),  cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_map_merge), cmocka_unit_test(test_heap),  cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
