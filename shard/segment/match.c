@@ -17,6 +17,7 @@
 
 #define WINDOW_FIRST 4096u
 #define MEMO         512u
+#define LITERAL_MIN  3u  /* bytes: shorter ones stand in too many values to be worth a look */
 #define FEW_OF       16u /* fewer than one in so many rows are read one by one, */
 #define FEW_OF_IDS   256u /* or than one in so many ids of the family */
 
@@ -285,7 +286,7 @@ static tel_code eval_template(struct matching *m, const struct plan_node *node, 
         return rc;
     if (node->refined[number] == PLAN_HOLES)
         return eval_holes(m, node, number, bits, err);
-    if (node->refined[number] == PLAN_IN_HOLES)
+    if (node->refined[number] == PLAN_IN_HOLES && node->literal.len >= LITERAL_MIN)
         rc = with_literal(m, node, number, &candidates, err);
     if (rc != TEL_OK)
         return rc;
