@@ -131,8 +131,6 @@ struct store_mark {
     struct store_position watermark; /* events of the day below it are in segments, not in memory */
 };
 
-struct tel_buf;
-
 /* What store_select passed over. */
 struct store_explain {
     uint64_t days, days_outside;
