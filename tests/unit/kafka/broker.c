@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "common/base/rand.h"
 
 void broker_read_line(const char *path, char *out, size_t size)
@@ -47,6 +49,21 @@ const char *broker_folder(void)
     return folder;
 }
 
+/* A topic that was made is known to the broker a moment later, and led another moment later. */
+static void await_topic(struct tel_kafka_admin *a, const char *name, uint32_t partitions)
+{
+    int64_t deadline = tel_mono_ns(tel_clock_system()) + 60 * TEL_NS_PER_S;
+    struct tel_kafka_topic_info info = {0};
+    struct tel_error err;
+    while (tel_kafka_admin_describe(a, name, 30000, &info, &err) != TEL_OK ||
+           info.partitions != partitions || info.leaderless > 0) {
+        if (tel_mono_ns(tel_clock_system()) > deadline)
+            fail_msg("topic %s has not appeared", name);
+        struct timespec ts = {0, 10000000};
+        nanosleep(&ts, NULL);
+    }
+}
+
 const char *broker_new_topic(const char *address, uint32_t partitions, const char *const *config)
 {
     static char name[64];
@@ -58,6 +75,7 @@ const char *broker_new_topic(const char *address, uint32_t partitions, const cha
     if (tel_kafka_admin_new(&client, &a, &err) != TEL_OK ||
         tel_kafka_admin_create(a, &spec, 30000, &err) != TEL_OK)
         fail_msg("%s", err.text);
+    await_topic(a, name, partitions);
     tel_kafka_admin_free(a);
     return name;
 }
