@@ -280,7 +280,7 @@ int main(int argc, char **argv)
     static const struct tel_program_doc docs[] = {{"metrics", write_metrics_doc}};
     static const struct tel_program program = {
         .name = "telescope-shard",
-        .summary = "Indexes partitions of the queue and answers searches. "
+        .summary = "Indexes partitions of the queue and answers searches.\n"
                    "`telescope-shard verify DIR`, `snapshot DEST` and `restore SNAPSHOT --data DIR` check, "
                    "copy and make a data folder; each has --help.",
         .table = &shard_conf_table,
