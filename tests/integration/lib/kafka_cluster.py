@@ -201,7 +201,7 @@ class Cluster:
     def _format_broker(self, i):
         config = self.folder / f"broker{i}.properties"
         config.write_text(self._properties(i), encoding="utf-8")
-        done = subprocess.run(_java(128) + ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(config)],
+        done = subprocess.run(_java(128) + ["kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id}", "-c", str(config)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder, check=False)
         if done.returncode != 0:
             raise KafkaError("formatting failed:\n" + done.stdout.decode("utf-8", "replace")[-3000:])
