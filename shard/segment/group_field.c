@@ -100,7 +100,7 @@ tel_code group_field_read(struct view *v, struct tel_span name, struct group_fie
                           bool *ret_coded, struct tel_error *err)
 {
     const struct segment_reader *r = v->reader;
-    *ret = (struct group_field){NULL};
+    *ret = (struct group_field){0};
     *ret_coded = !has_other_values(r, name);
     if (!*ret_coded)
         return TEL_OK;

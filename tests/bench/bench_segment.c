@@ -143,7 +143,7 @@ static uint64_t read_rows(struct segment_reader *reader, const struct segment_qu
     struct tel_block_source *src;
     const struct tel_span *names, *values;
     struct tel_error err;
-    size_t count;
+    size_t count = 0;
     tel_arena_init(&arena, 1 << 20);
     if (segment_select(reader, query, &arena, &src, counters, &err) != TEL_OK ||
         src->ops->names(src, &names, &count, &err) != TEL_OK)
