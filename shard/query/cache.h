@@ -1,7 +1,7 @@
 /*
  * Open readers that no search uses at the moment, kept for the next one. When they hold more bytes than
- * the budget, those least recently used give up their sections first, then go. A search takes a reader for itself and puts it
- * back; two searches of one segment have a reader each. Any thread.
+ * the budget, those least recently used give up their sections first, then go. A search takes a reader
+ * for itself and puts it back; two searches of one segment have a reader each. Any thread.
  */
 #ifndef SHARD_QUERY_CACHE_H
 #define SHARD_QUERY_CACHE_H
