@@ -341,10 +341,12 @@ static void core_shutdown(struct tel_rpc_server *server)
 static void drain(struct tel_rpc_server *server, int grace_ms)
 {
     int64_t until = rpc_now_ns() + grace_ms * TEL_NS_PER_MS;
+    /* First, so that no watcher is sent away before it was told: one that comes after this is told
+     * at once, one that came before is in the list. */
+    rpc_health_drain(server->health);
     pthread_mutex_lock(&server->lock); /* a call is let in before this, or refused */
     atomic_store(&server->stopping, true);
     pthread_mutex_unlock(&server->lock);
-    rpc_health_drain(server->health);
     notify_drain(server);
     wait_until(server, is_idle, until);
     core_shutdown(server);
