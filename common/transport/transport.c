@@ -37,9 +37,9 @@ void tel_producer_free(struct tel_producer *p)
 }
 
 tel_code tel_transport_consumer(struct tel_transport *t, uint32_t partition, int64_t start,
-                                struct tel_consumer **ret, struct tel_error *err)
+                                uint64_t mark, struct tel_consumer **ret, struct tel_error *err)
 {
-    return t->ops->consumer(t, partition, start, ret, err);
+    return t->ops->consumer(t, partition, start, mark, ret, err);
 }
 
 tel_code tel_consumer_poll(struct tel_consumer *c, int timeout_ms, size_t max,

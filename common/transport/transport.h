@@ -56,13 +56,16 @@ struct tel_message {
     uint32_t partition;
     int64_t offset;
     int64_t timestamp_ns; /* when the queue took it */
+    uint64_t mark; /* tells it from another message at the same offset; 0: the queue has none */
     struct tel_span key, value; /* valid until the next tel_consumer_poll of this consumer */
 };
 
-/* From offset `start` on (it need not exist: compaction and trimming leave holes, see poll). */
+/* From offset `start` on (it need not exist: compaction and trimming leave holes, see poll). mark: of
+ * the message before `start`, when that was read, perhaps by an earlier process; 0: not known. A queue
+ * that has another message there is another log, and polled with TEL_ERR_GAP, though it holds `start`. */
 TEL_MUST_USE tel_code tel_transport_consumer(struct tel_transport *t, uint32_t partition,
-                                             int64_t start, struct tel_consumer **ret,
-                                             struct tel_error *err);
+                                             int64_t start, uint64_t mark,
+                                             struct tel_consumer **ret, struct tel_error *err);
 
 /* Up to `max` messages in *ret_messages[0..*ret_count), waiting up to timeout_ms for the first.
  * TEL_OK with count 0: nothing new. TEL_ERR_GAP: the log does not hold the next offset: it was trimmed
@@ -99,8 +102,8 @@ struct tel_transport_ops {
     int (*producer_poll)(struct tel_producer *, int);
     tel_code (*flush)(struct tel_producer *, int, struct tel_error *);
     void (*producer_free)(struct tel_producer *);
-    tel_code (*consumer)(struct tel_transport *, uint32_t, int64_t, struct tel_consumer **,
-                         struct tel_error *);
+    tel_code (*consumer)(struct tel_transport *, uint32_t, int64_t, uint64_t,
+                         struct tel_consumer **, struct tel_error *);
     tel_code (*poll)(struct tel_consumer *, int, size_t, const struct tel_message **, size_t *,
                      int64_t *, struct tel_error *);
     tel_code (*seek)(struct tel_consumer *, int64_t, struct tel_error *);

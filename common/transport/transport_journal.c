@@ -219,9 +219,10 @@ static void producer_free(struct tel_producer *producer)
 
 /* ---- consuming ---------------------------------------------------------------------------- */
 
-static tel_code consumer_new(struct tel_transport *t, uint32_t partition, int64_t start,
+static tel_code consumer_new(struct tel_transport *t, uint32_t partition, int64_t start, uint64_t mark,
                              struct tel_consumer **ret, struct tel_error *err)
 {
+    (void)mark; /* a journal is not made anew behind its reader's back: both are in one folder */
     struct journal_transport *jt = (struct journal_transport *)t;
     if (partition >= jt->partitions)
         return tel_error_set(err, TEL_ERR_INVALID, "there is no partition %u", partition);

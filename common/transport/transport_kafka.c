@@ -148,14 +148,15 @@ static void kafka_producer_free(struct tel_producer *base)
 /* ---- consuming ------------------------------------------------------------------------------ */
 
 static tel_code kafka_consumer(struct tel_transport *base, uint32_t partition, int64_t start,
-                               struct tel_consumer **ret, struct tel_error *err)
+                               uint64_t mark, struct tel_consumer **ret, struct tel_error *err)
 {
     struct kafka_transport *t = TEL_CONTAINER_OF(base, struct kafka_transport, base);
     struct tel_kafka_reader *reader = NULL;
     struct tel_kafka_consumer *consumer = NULL;
     tel_code rc = kafka_reader(t, &reader, err);
     if (rc == TEL_OK)
-        rc = tel_kafka_consumer_new(reader, t->options.topic, partition, start, &consumer, err);
+        rc = tel_kafka_consumer_new(reader, t->options.topic, partition, start, mark, &consumer,
+                                    err);
     if (rc != TEL_OK)
         return rc;
     struct kafka_consumer *c = TEL_NEW(struct kafka_consumer);
@@ -184,6 +185,7 @@ static tel_code kafka_poll(struct tel_consumer *base, int timeout_ms, size_t max
         c->messages[i] = (struct tel_message){.partition = c->partition,
                                               .offset = got[i].offset,
                                               .timestamp_ns = got[i].timestamp_ns,
+                                              .mark = got[i].mark,
                                               .key = got[i].key,
                                               .value = got[i].value};
     *ret_messages = c->messages;

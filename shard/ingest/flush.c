@@ -187,7 +187,7 @@ static tel_code commit(struct partition *p, struct tel_error *err)
     /* By the log's time, as `seen` is: a machine's clock that jumps must not forget a source. */
     int64_t now = TEL_MIN(p->taken_ns, retention_now(p->options.retention));
     struct store_commit c = {
-        .resume = {p->next, p->counters},
+        .resume = {p->next, p->mark, p->counters},
         .sources = changed,
         .source_count = count,
         .gaps = p->gaps.items,

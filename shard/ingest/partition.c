@@ -47,6 +47,7 @@ tel_code partition_new(const struct partition_options *options, struct partition
     }
     struct store_resume resume = store_resume_get(p->store);
     p->next = resume.position;
+    p->mark = resume.mark;
     p->counters = resume.counters;
     p->replay_end = store_highest_watermark(p->store);
     p->status.visible = p->next;
@@ -147,6 +148,7 @@ static bool begin_epoch(struct partition *p, struct store_gap *gap, struct tel_e
     if (partition_flush(p, err) != TEL_OK)
         return false; /* the poll tells of the gap again */
     p->next = (struct store_position){p->next.epoch + 1, gap->to};
+    p->mark = 0;
     return true;
 }
 
@@ -165,6 +167,7 @@ static void note_gap(struct partition *p, int64_t to)
     } else {
         p->counters.gap_messages += (uint64_t)(to - gap.from);
         p->next.offset = to;
+        p->mark = 0;
     }
     tel_vec_push(&p->gaps, gap);
     if (p->oldest_ns == 0)
@@ -246,7 +249,7 @@ static bool open_consumer(struct partition *p)
     struct tel_error err;
     if (p->consumer)
         return true;
-    tel_code rc = tel_transport_consumer(p->options.transport, p->options.id, p->next.offset,
+    tel_code rc = tel_transport_consumer(p->options.transport, p->options.id, p->next.offset, p->mark,
                                          &p->consumer, &err);
     if (rc == TEL_OK)
         return true;

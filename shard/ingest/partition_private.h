@@ -26,6 +26,7 @@ struct partition {
     int64_t learnt_at_ns; /* monotonic: what is learnt is not written again before */
     struct sources sources;
     struct store_position next;       /* the message to take next */
+    uint64_t mark;                    /* of the one before it; 0: not known */
     struct store_position replay_end; /* below it, days may hold what is read again */
     struct chunk *open;               /* not yet searched; may be NULL */
     bool big;                         /* the last chunk had many bytes */

@@ -250,6 +250,7 @@ tel_code partition_take(struct partition *p, const struct tel_message *message,
     }
     p->tally.messages++;
     p->next.offset = message->offset + 1;
+    p->mark = message->mark;
     p->taken_ns = message->timestamp_ns;
     return TEL_OK;
 }

@@ -3,7 +3,7 @@
  * key a source. A commit is one batch, and writes only the sources that changed.
  *
  *     F                          version, partition, seed of the sources' hashes
- *     R                          resume position, counters
+ *     R                          resume position, counters, mark of the last message
  *     D day generation           the day's watermark as of the last commit
  *     G number                   a gap
  *     S hash128(source, seed)    highest position, when last seen (hours)
@@ -184,29 +184,40 @@ static tel_code read_identity(struct store *store, struct tel_error *err)
     return TEL_OK;
 }
 
-#define RESUME_VALUES 7
+#define RESUME_VALUES 8
 
-static struct store_resume resume_of(const uint64_t v[RESUME_VALUES])
+/* One without a mark, as it was written once, is read too. */
+static tel_code take_resume(struct tel_span value, struct store_resume *ret, struct tel_error *err)
 {
-    return (struct store_resume){
+    struct tel_span key = TEL_SPAN("R");
+    uint64_t v[RESUME_VALUES] = {0};
+    if (!take_values(key, value, v, RESUME_VALUES) &&
+        !take_values(key, value, v, RESUME_VALUES - 1))
+        return tel_error_set(err, TEL_ERR_CORRUPT, "meta store: bad value of key R");
+    *ret = (struct store_resume){
         .position = {(uint32_t)v[0], tel_unzigzag(v[1])},
         .counters = {.gap_messages = v[2],
                      .dead_letters = v[3],
                      .repeats_dropped = v[4],
                      .events_outside = v[5],
                      .events = v[6]},
+        .mark = v[7],
     };
+    return TEL_OK;
 }
 
 static tel_code read_resume(struct store *store, struct tel_error *err)
 {
-    struct meta_key key = key_plain('R');
-    uint64_t v[RESUME_VALUES];
-    tel_code rc = get_values(store, &key, v, RESUME_VALUES, err);
+    struct tel_span value;
+    tel_code rc = need_db(store, err);
+    if (rc == TEL_OK)
+        rc = ldb_get(store->meta, TEL_SPAN("R"), &value, err);
     if (rc == TEL_ERR_NOTFOUND)
         return TEL_OK; /* a new store: from the log's beginning */
-    if (rc == TEL_OK)
-        store->resume = resume_of(v);
+    if (rc != TEL_OK)
+        return rc;
+    rc = take_resume(value, &store->resume, err);
+    ldb_value_free(value);
     return rc;
 }
 
@@ -224,13 +235,8 @@ tel_code store_copy_meta(struct store *store, const struct store_sink *sink,
     for (ldb_iter_seek(iter, TEL_SPAN("")); ldb_iter_valid(iter) && rc == TEL_OK;
          ldb_iter_next(iter)) {
         struct tel_span key = ldb_iter_key(iter), value = ldb_iter_value(iter);
-        uint64_t v[RESUME_VALUES];
-        if (tel_span_eq(key, TEL_SPAN("R"))) {
-            if (take_values(key, value, v, RESUME_VALUES))
-                resume = resume_of(v);
-            else
-                rc = tel_error_set(err, TEL_ERR_CORRUPT, "meta store: bad value of key R");
-        }
+        if (tel_span_eq(key, TEL_SPAN("R")))
+            rc = take_resume(value, &resume, err);
         if (rc == TEL_OK)
             rc = sink->put(sink->ctx, key, value, err);
     }
@@ -341,8 +347,9 @@ static void put_resume(struct ldb_batch *batch, const struct store_resume *r)
     const struct store_counters *c = &r->counters;
     put_values(batch, &key,
                (uint64_t[]){r->position.epoch, tel_zigzag(r->position.offset), c->gap_messages,
-                            c->dead_letters, c->repeats_dropped, c->events_outside, c->events},
-               7);
+                            c->dead_letters, c->repeats_dropped, c->events_outside, c->events,
+                            r->mark},
+               RESUME_VALUES);
 }
 
 /* Returns how many dropped days the batch tells of. */

@@ -54,6 +54,7 @@ struct store_counters {
 
 struct store_resume {
     struct store_position position; /* the next message to index */
+    uint64_t mark; /* of the message before it, by which the log is known again; 0: not known */
     struct store_counters counters;
 };
 

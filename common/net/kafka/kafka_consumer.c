@@ -15,7 +15,8 @@
  *
  * A topic that was made anew while we were cut off, and was filled beyond our offset before we came
  * back, is not out of range: reading on would skip its beginning in silence. So after every broken
- * connection the message before the next one is read again and compared with what it was.
+ * connection the message before the next one is read again and compared with what it was. A consumer
+ * that is made with a mark begins in that state: the earlier process may have been away for long.
  */
 #include "common/net/kafka/kafka_consumer.h"
 
@@ -65,7 +66,7 @@ struct tel_kafka_consumer {
     bool rereading;  /* the message `last_offset` is to come, and to be compared */
     uint32_t troubles_seen;
     int64_t last_offset; /* of the last message handed out, -1: none since the last seek */
-    uint64_t last_hash;
+    uint64_t last_mark;
     struct tel_error error; /* to be told by the next poll; code TEL_OK: none */
     int64_t committed_ns, probed_ns;
     rd_kafka_message_t *raw[POLL_MAX];
@@ -210,33 +211,36 @@ static tel_code fetch_from(struct tel_kafka_consumer *c, int64_t offset, struct 
     return TEL_OK;
 }
 
-static tel_code start(struct tel_kafka_consumer *c, int64_t offset, struct tel_error *err)
+/* mark: of the message before `offset`; 0: not known. */
+static tel_code start(struct tel_kafka_consumer *c, int64_t offset, uint64_t mark,
+                      struct tel_error *err)
 {
+    c->rereading = mark != 0 && offset > 0;
     c->next = offset;
-    c->last_offset = -1;
-    c->rereading = false;
+    c->last_offset = c->rereading ? offset - 1 : -1;
+    c->last_mark = mark;
     c->troubles_seen = atomic_load(&c->reader->troubles);
-    return fetch_from(c, offset, err);
+    return fetch_from(c, c->rereading ? c->last_offset : offset, err);
 }
 
 /* Tells one message from another at the same offset: its time, its length, its key, and the ends of
  * its value. */
-static uint64_t message_hash(const rd_kafka_message_t *m)
+static uint64_t message_mark(const rd_kafka_message_t *m)
 {
     rd_kafka_timestamp_type_t type;
     struct tel_span value = tel_span_make(m->payload, m->len);
     uint64_t h = tel_hash_u64((uint64_t)rd_kafka_message_timestamp(m, &type)) ^ m->len;
     h = tel_hash64(tel_span_make(m->key, m->key_len), h);
     h = tel_hash64(tel_span_slice(value, 0, 64), h);
-    return tel_hash64(tel_span_slice(value, value.len > 64 ? value.len - 64 : 0, value.len), h);
+    h = tel_hash64(tel_span_slice(value, value.len > 64 ? value.len - 64 : 0, value.len), h);
+    return TEL_MAX(h, 1u);
 }
 
 static void drop_messages(struct tel_kafka_consumer *c)
 {
     if (c->raw_count > 0) {
-        const rd_kafka_message_t *last = c->raw[c->raw_count - 1];
-        c->last_offset = last->offset;
-        c->last_hash = message_hash(last);
+        c->last_offset = c->messages[c->raw_count - 1].offset;
+        c->last_mark = c->messages[c->raw_count - 1].mark;
     }
     for (size_t i = 0; i < c->raw_count; i++)
         rd_kafka_message_destroy(c->raw[i]);
@@ -280,8 +284,8 @@ static void delist(struct tel_kafka_reader *r, const struct tel_kafka_consumer *
 }
 
 tel_code tel_kafka_consumer_new(struct tel_kafka_reader *r, const char *topic, uint32_t partition,
-                                int64_t offset, struct tel_kafka_consumer **ret,
-                                struct tel_error *err)
+                                int64_t offset, uint64_t mark,
+                                struct tel_kafka_consumer **ret, struct tel_error *err)
 {
     if (offset < 0 || partition > INT32_MAX)
         return tel_error_set(err, TEL_ERR_INVALID, "reading %s/%u from offset %lld", topic, partition,
@@ -300,7 +304,7 @@ tel_code tel_kafka_consumer_new(struct tel_kafka_reader *r, const char *topic, u
         free(c);
         return tel_error_set(err, TEL_ERR_EXISTS, "%s/%u has a consumer already", topic, partition);
     }
-    rc = start(c, offset, err);
+    rc = start(c, offset, mark, err);
     if (rc != TEL_OK) {
         tel_kafka_consumer_free(c);
         return rc;
@@ -324,7 +328,7 @@ tel_code tel_kafka_consumer_seek(struct tel_kafka_consumer *c, int64_t offset, s
     if (offset < 0)
         return tel_error_set(err, TEL_ERR_INVALID, "offset %lld", (long long)offset);
     stop(c);
-    return start(c, offset, err);
+    return start(c, offset, 0, err);
 }
 
 /* ---- polling ------------------------------------------------------------------------------- */
@@ -372,7 +376,7 @@ static void compare_last(struct tel_kafka_consumer *c, const rd_kafka_message_t 
     if (m->offset < c->last_offset)
         return;
     c->rereading = false;
-    if (m->offset == c->last_offset && message_hash(m) != c->last_hash)
+    if (m->offset == c->last_offset && message_mark(m) != c->last_mark)
         c->gap = c->replaced = true;
 }
 
@@ -391,6 +395,7 @@ static void sort_out(struct tel_kafka_consumer *c, rd_kafka_message_t *m)
         c->messages[c->raw_count] = (struct tel_kafka_message){
             .offset = m->offset,
             .timestamp_ns = ms < 0 ? 0 : ms * TEL_NS_PER_MS,
+            .mark = message_mark(m),
             .key = tel_span_make(m->key, m->key_len),
             .value = tel_span_make(m->payload, m->len)};
         c->raw[c->raw_count++] = m;

@@ -5,7 +5,8 @@
  *
  * An offset that the log does not hold is TEL_ERR_GAP, never a silent jump: the log was trimmed past
  * it, or is shorter than it was (a topic that came back empty, or lost its tail), or is another log
- * than the one that this consumer read before a connection broke.
+ * than the one that was read before: by this consumer before a connection broke, or by an earlier one
+ * that left its last message's mark.
  */
 #ifndef TEL_NET_KAFKA_CONSUMER_H
 #define TEL_NET_KAFKA_CONSUMER_H
@@ -25,6 +26,7 @@ struct tel_kafka_consumer;
 
 struct tel_kafka_message {
     int64_t offset, timestamp_ns;
+    uint64_t mark; /* of its time, length, key and the ends of its value; never 0 */
     struct tel_span key, value;
 };
 
@@ -46,10 +48,11 @@ TEL_MUST_USE tel_code tel_kafka_reader_bounds(struct tel_kafka_reader *r, const 
 
 /* ---- consumer ------------------------------------------------------------------------------ */
 
-/* Reads from `start` on. Neither broker nor topic need be there yet. TEL_ERR_EXISTS: this reader has a
- * consumer of that partition already. */
+/* Reads from `start` on; mark: of the message before it, or 0. A log that holds another message there is
+ * another log: TEL_ERR_GAP. Neither broker nor topic need be there yet. TEL_ERR_EXISTS: this reader has
+ * a consumer of that partition already. */
 TEL_MUST_USE tel_code tel_kafka_consumer_new(struct tel_kafka_reader *r, const char *topic,
-                                             uint32_t partition, int64_t start,
+                                             uint32_t partition, int64_t start, uint64_t mark,
                                              struct tel_kafka_consumer **ret,
                                              struct tel_error *err);
 

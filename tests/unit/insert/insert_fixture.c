@@ -84,7 +84,7 @@ char *fixture_dump(struct fixture *f)
     struct tel_error err;
     struct tel_buf out = {0};
     struct tel_map positions = {0};
-    assert_int_equal(tel_transport_consumer(f->transport, 0, 0, &c, &err), TEL_OK);
+    assert_int_equal(tel_transport_consumer(f->transport, 0, 0, 0, &c, &err), TEL_OK);
     for (;;) {
         const struct tel_message *messages = NULL;
         size_t count = 0;

@@ -168,8 +168,8 @@ static void test_order_in_each_partition(void **state)
         assert_int_equal(t[i].ok, N);
         assert_int_equal(t[i].last_offset, N - 1);
         struct tel_kafka_consumer *c, *other;
-        must(tel_kafka_consumer_new(r, topic, i, 0, &c, &err), &err);
-        assert_int_equal(tel_kafka_consumer_new(r, topic, i, 0, &other, &err), TEL_ERR_EXISTS);
+        must(tel_kafka_consumer_new(r, topic, i, 0, 0, &c, &err), &err);
+        assert_int_equal(tel_kafka_consumer_new(r, topic, i, 0, 0, &other, &err), TEL_ERR_EXISTS);
         expect_numbers(c, 0, N - 1);
         int64_t low, high;
         tel_kafka_consumer_watermarks(c, &low, &high);
@@ -177,7 +177,7 @@ static void test_order_in_each_partition(void **state)
         must(tel_kafka_consumer_seek(c, N / 2, &err), &err); /* back */
         expect_numbers(c, N / 2, N - 1);
         tel_kafka_consumer_free(c);
-        must(tel_kafka_consumer_new(r, topic, i, N - 1, &c, &err), &err); /* free again */
+        must(tel_kafka_consumer_new(r, topic, i, N - 1, 0, &c, &err), &err); /* free again */
         expect_numbers(c, N - 1, N - 1);
         tel_kafka_consumer_free(c);
     }
@@ -274,7 +274,7 @@ static void test_a_fatal_error_begins_anew(void **state)
     assert_int_equal(t.ok, 100 + 50 - after.ok);
     struct tel_kafka_reader *r = new_reader();
     struct tel_kafka_consumer *c;
-    must(tel_kafka_consumer_new(r, topic, 0, 0, &c, &err), &err);
+    must(tel_kafka_consumer_new(r, topic, 0, 0, 0, &c, &err), &err);
     read_numbers(c, 0, 149, true); /* some had arrived, though the producer could not know */
     tel_kafka_consumer_free(c);
     tel_kafka_reader_free(r);
@@ -300,7 +300,7 @@ static void test_gaps(void **state)
     static const struct { int64_t start; const char *what; } cases[] = {{10, "trimmed"}, {1000, "not yet"}};
     for (size_t i = 0; i < TEL_ARRAY_LEN(cases); i++) {
         int64_t gap_to = -7, deadline = now_ms() + TIMEOUT_MS;
-        must(tel_kafka_consumer_new(r, topic, 0, cases[i].start, &c, &err), &err);
+        must(tel_kafka_consumer_new(r, topic, 0, cases[i].start, 0, &c, &err), &err);
         tel_code rc;
         do
             rc = tel_kafka_consumer_poll(c, 100, 10, &m, &n, &gap_to, &err);
@@ -335,7 +335,7 @@ static void test_topic_that_comes_later(void **state)
     assert_int_equal(tel_kafka_reader_partitions(r, name, TIMEOUT_MS, &partitions, &err), TEL_ERR_NOTFOUND);
     assert_true(err.retriable);
     assert_int_equal(partitions, 77);
-    must(tel_kafka_consumer_new(r, name, 0, 0, &c, &err), &err);
+    must(tel_kafka_consumer_new(r, name, 0, 0, 0, &c, &err), &err);
     const struct tel_kafka_message *m;
     size_t n;
     int64_t gap, deadline = now_ms() + 15000;
@@ -374,7 +374,7 @@ static void test_latency(void **state)
     struct tel_error err;
     struct tally t = {.last_offset = -1};
     int64_t sum = 0, worst = 0;
-    must(tel_kafka_consumer_new(r, topic, 0, 0, &c, &err), &err);
+    must(tel_kafka_consumer_new(r, topic, 0, 0, 0, &c, &err), &err);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         int64_t begin = tel_mono_ns(tel_clock_system());
         send_number(p, topic, 0, i, &t);

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <endian.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/crc32c.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
@@ -208,7 +210,7 @@ static void test_sources(void **state)
         sources[i].seen_ns = (int64_t)i * 100 * TEL_NS_PER_DAY;
     }
     struct store_gap gap = {0, 5, 9, 77}, gaps[4];
-    struct store_commit commit = {.resume = {{0, 9}, {.gap_messages = 4, .dead_letters = 2}},
+    struct store_commit commit = {.resume = {{0, 9}, 77, {.gap_messages = 4, .dead_letters = 2}},
                                   .sources = sources,
                                   .source_count = 2,
                                   .gaps = &gap,
@@ -223,8 +225,9 @@ static void test_sources(void **state)
     assert_int_equal(store_gaps(f.store, gaps, 4), 1);
     assert_int_equal(gaps[0].to, 9);
     assert_int_equal(store_resume_get(f.store).counters.dead_letters, 2);
+    assert_int_equal(store_resume_get(f.store).mark, 77);
     /* Old ones are forgotten, unless this very commit puts them. */
-    commit = (struct store_commit){.resume = {{0, 10}, {0}},
+    commit = (struct store_commit){.resume = {{0, 10}, 0, {0}},
                                    .sources = sources + 2,
                                    .source_count = 1,
                                    .expire_before_ns = 50 * TEL_NS_PER_DAY};
@@ -509,12 +512,43 @@ static void test_lost_day(void **state)
     fixture_end(&f);
 }
 
+/* Stores were written without a mark once. */
+static void test_resume_without_mark(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char dir[96], value[12] = {0, 18, 1, 2, 3, 4, 5}; /* epoch 0, offset 9, counters */
+    struct ldb *meta;
+    fixture_begin(&f);
+    fixture_open(&f);
+    assert_int_equal(fixture_commit(&f, 4), TEL_OK);
+    fixture_close(&f);
+    snprintf(dir, sizeof(dir), "%s/meta", f.dir);
+    struct ldb_options options = {.shared = f.shared, .write_buffer_bytes = 1 << 20,
+                                  .block_bytes = 4096, .file_bytes = 1 << 20, .open_files = 16};
+    assert_int_equal(ldb_open(dir, &options, &meta, NULL), TEL_OK);
+    struct ldb_batch *batch = ldb_batch_new();
+    uint32_t crc = htole32(tel_crc32c(tel_crc32c(0, "R", 1), value, 7));
+    memcpy(value + 7, &crc, 4);
+    ldb_batch_put(batch, TEL_SPAN("R"), tel_span_make(value, 11));
+    assert_int_equal(ldb_write(meta, batch, true, NULL), TEL_OK);
+    ldb_batch_free(batch);
+    ldb_close(meta);
+    fixture_open(&f);
+    struct store_resume resume = store_resume_get(f.store);
+    assert_int_equal(resume.position.offset, 9);
+    assert_int_equal(resume.counters.events, 5);
+    assert_true(resume.mark == 0);
+    fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed), /* first: it forks */
         cmocka_unit_test(test_names),       cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_uncommitted), cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_resume_without_mark),
         cmocka_unit_test(test_replace),     cmocka_unit_test(test_retire_and_drop),
         cmocka_unit_test(test_flip_table),  cmocka_unit_test(test_flip_log),
         cmocka_unit_test(test_torn_log),    cmocka_unit_test(test_lost_day),

@@ -229,7 +229,7 @@ static void read_partition(struct rig *r, uint32_t partition, struct lines *ret,
     struct tel_error err;
     struct tel_arena arena;
     tel_arena_init(&arena, 0);
-    must(tel_transport_consumer(r->transport, partition, 0, &c, &err), &err);
+    must(tel_transport_consumer(r->transport, partition, 0, 0, &c, &err), &err);
     for (;;) {
         const struct tel_message *messages;
         size_t count;

@@ -30,7 +30,7 @@ static struct tel_consumer *consumer(uint32_t partition, int64_t start)
 {
     struct tel_consumer *c = NULL;
     struct tel_error err;
-    must(tel_transport_consumer(contract_transport, partition, start, &c, &err), &err);
+    must(tel_transport_consumer(contract_transport, partition, start, 0, &c, &err), &err);
     return c;
 }
 

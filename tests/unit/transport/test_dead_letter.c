@@ -58,7 +58,7 @@ static void test_letters_are_durable_and_whole(void **state)
     const struct tel_message *got;
     size_t n = 0;
     int64_t gap;
-    must(tel_transport_consumer(t, 1, 0, &c, &err), &err); /* 3 modulo 2 */
+    must(tel_transport_consumer(t, 1, 0, 0, &c, &err), &err); /* 3 modulo 2 */
     must(tel_consumer_poll(c, 5000, 10, &got, &n, &gap, &err), &err);
     assert_int_equal(n, 1);
     assert_int_equal(got[0].value.len, expected.len);

@@ -73,7 +73,7 @@ static void test_budget(void **state)
     struct tel_producer *p = NULL;
     struct tel_consumer *c = NULL;
     assert_int_equal(tel_transport_producer(contract_transport, &p, &err), TEL_OK);
-    assert_int_equal(tel_transport_consumer(contract_transport, 0, 0, &c, &err), TEL_OK);
+    assert_int_equal(tel_transport_consumer(contract_transport, 0, 0, 0, &c, &err), TEL_OK);
     static char value[10000];
     int ok = 0, sent = 0;
     tel_code rc = TEL_OK;

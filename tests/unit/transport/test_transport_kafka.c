@@ -216,6 +216,51 @@ static void fill(const struct tel_kafka_options *o, uint64_t count)
     tel_transport_free(t);
 }
 
+/* The mark of the message at `offset`. */
+static uint64_t mark_of(struct tel_transport *t, int64_t offset)
+{
+    struct tel_consumer *c;
+    struct tel_error err;
+    const struct tel_message *m;
+    size_t n = 0;
+    int64_t gap, deadline = now_ms() + TIMEOUT_MS;
+    must(tel_transport_consumer(t, 0, offset, 0, &c, &err), &err);
+    while (n == 0 && now_ms() < deadline)
+        if (tel_consumer_poll(c, 100, 1, &m, &n, &gap, &err) != TEL_OK)
+            n = 0;
+    assert_int_equal(n, 1);
+    assert_int_equal(m[0].offset, offset);
+    uint64_t mark = m[0].mark;
+    assert_true(mark != 0);
+    tel_consumer_free(c);
+    return mark;
+}
+
+/* A process reads on where an earlier one was, in a log of the numbers below `upto`. */
+static void come_back(struct tel_transport *t, uint64_t upto)
+{
+    struct tel_consumer *c;
+    struct tel_error err;
+    int64_t gap = -1, half = (int64_t)(upto / 2);
+    uint64_t mark = mark_of(t, half - 1);
+    assert_true(mark == mark_of(t, half - 1));
+    must(tel_transport_consumer(t, 0, half, mark, &c, &err), &err);
+    expect(c, (uint64_t)half, upto); /* the same log: no gap, and not the message before again */
+    tel_consumer_free(c);
+    must(tel_transport_consumer(t, 0, half, mark + 1, &c, &err), &err);
+    assert_int_equal(poll_until_error(c, TEL_ERR_GAP, &gap, &err), TEL_ERR_GAP);
+    assert_int_equal(gap, 0);
+    assert_non_null(strstr(err.text, "another log"));
+    must(tel_consumer_seek(c, gap, &err), &err);
+    expect(c, 0, upto);
+    tel_consumer_free(c);
+    /* A log that ends before that message. */
+    must(tel_transport_consumer(t, 0, (int64_t)upto + 1, mark, &c, &err), &err);
+    assert_int_equal(poll_until_error(c, TEL_ERR_GAP, &gap, &err), TEL_ERR_GAP);
+    assert_int_equal(gap, 0);
+    tel_consumer_free(c);
+}
+
 static void test_kafka_absent_killed_and_empty(void **state)
 {
     (void)state;
@@ -233,7 +278,7 @@ static void test_kafka_absent_killed_and_empty(void **state)
     assert_int_not_equal(rc, TEL_OK);
     assert_true(err.retriable);
     must(tel_transport_producer(t, &s.p, &err), &err);
-    must(tel_transport_consumer(t, 0, 0, &c, &err), &err);
+    must(tel_transport_consumer(t, 0, 0, 0, &c, &err), &err);
     while (s.next < BEFORE)
         assert_true(step(&s));
     assert_int_equal(tel_producer_flush(s.p, 200, &err), TEL_ERR_TIMEOUT);
@@ -311,7 +356,11 @@ static void test_kafka_absent_killed_and_empty(void **state)
     rc = poll_until_error(c, TEL_ERR_GAP, &gap, &err);
     assert_int_equal(rc, TEL_ERR_GAP);
     assert_int_equal(gap, 0);
+    must(tel_consumer_seek(c, gap, &err), &err);
     tel_consumer_free(c);
+
+    print_message("read by a later process\n");
+    come_back(t, (uint64_t)high - 1);
     tel_producer_free(s.p);
     tel_transport_free(t);
 }
