@@ -301,7 +301,9 @@ static void put_attribute(struct segment_builder *b, struct placed *placed, size
         const struct built_attribute *a = &b->attributes.items[placed[i].attribute];
         b->values.items[i] = tel_span_make(b->text.ptr + a->value, a->value_len);
     }
+    b->words.under = words_under((unsigned char)key.ptr[0], tel_span_slice(key, 1, key.len));
     column_put(&b->columns, &b->nodes, b->values.items, n);
+    b->words.under = 0;
     put_varint(&b->directory, b->nodes.len - before);
 }
 

@@ -119,7 +119,7 @@ static void plan_body(struct planning *p, struct plan_node *node)
     node->in_holes = TEL_ARENA_ARRAY(p->arena, bool, node->word_count + 1);
     node->word_marks = TEL_ARENA_ARRAY(p->arena, uint32_t, node->word_count + 1);
     for (size_t i = 0; i < node->word_count; i++) {
-        node->in_holes[i] = words_filter_may(&p->words, node->words[i]);
+        node->in_holes[i] = words_filter_may(&p->words, 0, node->words[i]);
         node->word_marks[i] = marks_of(node->words[i]);
     }
     node->literal = tel_filter_literal(f);
@@ -392,6 +392,64 @@ static tel_code plan_stream(struct planning *p, struct plan_node *node)
     return TEL_OK;
 }
 
+/* ---- leaves on attributes ------------------------------------------------------------------ */
+
+/* Is the attribute one that gives the field a value? */
+static bool gives_field(const struct read_attribute *a, struct tel_span field)
+{
+    switch (a->kind) {
+    case SEGMENT_ATTRIBUTE:
+        return tel_span_eq(a->name, field);
+    case SEGMENT_TRACE_ID:
+        return tel_span_eq_cstr(field, SEGMENT_FIELD_TRACE_ID);
+    case SEGMENT_SPAN_ID:
+        return tel_span_eq_cstr(field, SEGMENT_FIELD_SPAN_ID);
+    }
+    return true;
+}
+
+/* May an attribute or a severity have a value that matches the leaf? Labels are asked elsewhere. */
+static tel_code may_be_own(struct planning *p, const struct plan_node *node, bool *ret)
+{
+    const struct segment_reader *r = p->reader;
+    struct tel_span field = node->filter->field;
+    tel_code rc = TEL_OK;
+    *ret = tel_span_eq_cstr(field, TEL_FIELD_TIME);
+    for (uint32_t i = 0; i < r->attribute_count && !*ret; i++) {
+        const struct read_attribute *a = &r->attributes[i];
+        uint64_t under = words_under(a->kind, a->name);
+        *ret = gives_field(a, field);
+        for (size_t k = 0; k < node->word_count && *ret; k++)
+            *ret = words_filter_may(&p->words, under, node->words[k]);
+    }
+    bool severity = tel_span_eq_cstr(field, SEGMENT_FIELD_SEVERITY);
+    for (uint32_t i = 0; severity && i <= TEL_SEVERITY_MAX && !*ret && rc == TEL_OK; i++)
+        rc = tel_filter_match_value(node->filter, segment_severity_text(i), ret, p->err);
+    return rc;
+}
+
+/* A field that attributes may give a value: if none does that matches, then only labels can. */
+static tel_code plan_column(struct planning *p, struct plan_node *node)
+{
+    const struct segment_reader *r = p->reader;
+    tel_filter_words(node->filter, p->arena, &node->words, &node->word_count);
+    if (node->word_count == 0)
+        return TEL_OK;
+    bool may;
+    tel_code rc = may_be_own(p, node, &may);
+    if (rc != TEL_OK || may)
+        return rc;
+    uint8_t *some = TEL_ARENA_ARRAY(p->arena, uint8_t, r->family_count + 1);
+    for (uint32_t i = 0; i < r->stream_count && rc == TEL_OK; i++) {
+        bool matches;
+        rc = match_stream(node->filter, &r->streams[i], p->arena, &matches, p->err);
+        some[r->stream_family[i]] |= rc == TEL_OK && matches;
+    }
+    for (uint32_t t = 0; t < r->template_count; t++)
+        node->verdicts[t] = some[r->templates[t].family] ? VERDICT_MAYBE : VERDICT_NONE;
+    return rc;
+}
+
 /* ---- the tree ----------------------------------------------------------------------------- */
 
 static uint8_t combine(enum tel_filter_op op, const struct plan_node *node, uint32_t t)
@@ -442,7 +500,7 @@ static tel_code plan_node(struct planning *p, const struct tel_filter *f, struct
     }
     if (f->op == TEL_FILTER_STREAM || is_label(p->reader, f->field))
         return plan_stream(p, node);
-    return TEL_OK;
+    return plan_column(p, node);
 }
 
 static tel_code open_words(struct planning *p)
@@ -492,6 +550,8 @@ static bool is_none(const struct plan_node *node, uint32_t templates)
 
 static bool lacks_word(const struct plan_node *node)
 {
+    if (node->kind == PLAN_OTHER)
+        return node->word_count > 0;
     for (size_t i = 0; i < node->word_count; i++)
         if (!node->in_holes[i])
             return true;
@@ -503,7 +563,7 @@ static uint64_t *told_by(const struct plan_node *node, uint32_t templates, struc
 {
     if (node->kind == PLAN_STREAM)
         return &e->by_stream;
-    if (node->kind == PLAN_BODY)
+    if (node->kind == PLAN_BODY || node->kind == PLAN_OTHER)
         return lacks_word(node) ? &e->by_words : &e->by_templates;
     for (size_t i = 0; node->filter->op == TEL_FILTER_AND && i < node->kid_count; i++)
         if (is_none(&node->kids[i], templates))

@@ -43,8 +43,8 @@ struct plan_node {
     size_t kid_count;
     uint8_t *verdicts; /* by template */
 
+    struct tel_span *words; /* of leaves on bodies or attributes: every match holds them, as whole words */
     /* of body leaves */
-    struct tel_span *words; /* every match holds them, as whole words */
     bool *in_holes;         /* whether a hole of the segment may hold them */
     uint32_t *word_marks;
     size_t word_count;

@@ -17,7 +17,7 @@
 #define BLOCK_BYTES   32u
 #define BLOCKS_MAX    (1u << 22)
 
-enum { FLAG_INCOMPLETE = 1 };
+enum { FLAG_INCOMPLETE = 1, FLAG_NAMED = 2 };
 
 void words_writer_init(struct words_writer *w)
 {
@@ -37,6 +37,7 @@ void words_writer_reset(struct words_writer *w, size_t budget)
     memset(w->seen, 0, SEEN_BITS / 8);
     memset(w->recent, 0, sizeof(w->recent));
     w->seen_count = 0;
+    w->under = 0;
     w->budget = budget;
     w->incomplete = false;
 }
@@ -82,8 +83,14 @@ static uint64_t hash16(const char *p, size_t len)
     return a ^ a >> 32;
 }
 
+uint64_t words_under(unsigned kind, struct tel_span name)
+{
+    return tel_hash64(name, 11 + kind);
+}
+
 static void add_hash(struct words_writer *w, uint64_t hash)
 {
+    hash ^= w->under;
     uint64_t *recent = &w->recent[hash % WORDS_RECENT];
     if (*recent == hash)
         return;
@@ -220,7 +227,7 @@ void words_put(struct words_writer *w, struct tel_buf *out)
     if (w->incomplete)
         blocks = 0;
     tel_buf_reserve(out, 2 * TEL_VARINT_MAX + blocks * BLOCK_BYTES);
-    out->len += tel_varint_put(out->ptr + out->len, w->incomplete ? FLAG_INCOMPLETE : 0);
+    out->len += tel_varint_put(out->ptr + out->len, w->incomplete ? FLAG_INCOMPLETE : FLAG_NAMED);
     out->len += tel_varint_put(out->ptr + out->len, blocks);
     char *at = out->ptr + out->len;
     memset(at, 0, blocks * BLOCK_BYTES);
@@ -242,15 +249,16 @@ bool words_filter_open(struct tel_span section, struct words_filter *ret)
     uint64_t flags = cursor_varint(&c);
     uint32_t blocks = (uint32_t)cursor_bounded(&c, BLOCKS_MAX);
     struct tel_span bytes = cursor_bytes(&c, (uint64_t)blocks * BLOCK_BYTES);
-    if (c.bad || flags > FLAG_INCOMPLETE || (blocks == 0) != (flags == FLAG_INCOMPLETE))
+    bool known = flags == 0 || flags == FLAG_INCOMPLETE || flags == FLAG_NAMED;
+    if (c.bad || !known || (blocks == 0) != (flags == FLAG_INCOMPLETE))
         return false;
-    *ret = (struct words_filter){bytes.ptr, blocks};
+    *ret = (struct words_filter){bytes.ptr, blocks, flags == FLAG_NAMED};
     return true;
 }
 
-bool words_filter_may(const struct words_filter *f, struct tel_span word)
+bool words_filter_may(const struct words_filter *f, uint64_t under, struct tel_span word)
 {
-    if (f->block_count == 0 || !words_counts(word))
+    if (f->block_count == 0 || (under && !f->named) || !words_counts(word))
         return true;
     char padded[16] = {0};
     const char *p = word.ptr;
@@ -258,7 +266,7 @@ bool words_filter_may(const struct words_filter *f, struct tel_span word)
         memcpy(padded, word.ptr, word.len);
         p = padded;
     }
-    uint64_t hash = hash16(p, word.len);
+    uint64_t hash = hash16(p, word.len) ^ under;
     uint32_t lanes[8], mask[8], missing = 0;
     memcpy(lanes, f->blocks + block_of(hash, f->block_count) * BLOCK_BYTES, BLOCK_BYTES);
     block_mask(hash, mask);

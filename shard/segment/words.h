@@ -1,7 +1,10 @@
 /*
- * The segment's filter: which words stand in holes, in the rest and in attributes. A word that is
- * not in it, and not in a template's static text, is in no row of that template. Words with a digit
- * count from seven characters on (shorter numbers are found by scanning), others from two.
+ * The segment's filter: which words stand in holes and in the rest, and which in each attribute. A word
+ * that is not in it, and not in a template's static text, is in no row of that template. Words with a
+ * digit count from seven characters on (shorter numbers are found by scanning), others from two.
+ *
+ * Words of an attribute are kept under its name: what bodies are asked for is told apart from what every
+ * event has in some attribute, its level above all.
  *
  * A split-block Bloom filter (Putze, Sanders and Singler 2007, as Apache Parquet lays it out): a
  * word sets one bit in each of the eight 32-bit lanes of one 32-byte block.
@@ -29,12 +32,16 @@ struct words_writer {
     uint64_t seen_count;
     uint64_t recent[WORDS_RECENT]; /* most words recur soon */
     size_t budget;    /* hashes that may still be added */
+    uint64_t under;   /* what the words to come are kept under; 0: they are of bodies */
     bool incomplete;  /* the budget ran out: the filter says nothing */
 };
 
 void words_writer_init(struct words_writer *w);
 void words_writer_done(struct words_writer *w);
 void words_writer_reset(struct words_writer *w, size_t budget);
+
+/* What the words of an attribute are kept under: of its kind (enum segment_attribute_kind) and name. */
+uint64_t words_under(unsigned kind, struct tel_span name);
 
 /* Does the filter tell whether this word is there? */
 bool words_counts(struct tel_span word);
@@ -50,11 +57,12 @@ void words_put(struct words_writer *w, struct tel_buf *out);
 struct words_filter {
     const char *blocks;
     uint32_t block_count;
+    bool named; /* words of attributes are under their names; in older segments they are among the others */
 };
 
 /* False if the section cannot be read. */
 bool words_filter_open(struct tel_span section, struct words_filter *ret);
-/* May a hole hold the word? */
-bool words_filter_may(const struct words_filter *f, struct tel_span word);
+/* May a hole hold the word, or (with what words_under says) an attribute? */
+bool words_filter_may(const struct words_filter *f, uint64_t under, struct tel_span word);
 
 #endif

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!w.seen)
         words_writer_init(&w);
     if (words_filter_open(text, &filter))
-        words_filter_may(&filter, TEL_SPAN("some"));
+        words_filter_may(&filter, 0, TEL_SPAN("some"));
     char *copy = calloc(1, size + 16);
     TEL_CHECK(copy);
     if (size)
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     words_put(&w, &section);
     TEL_CHECK(words_filter_open(tel_buf_span(&section), &filter));
     for (size_t pos = 0; tel_words_next(text, &pos, &word);)
-        TEL_CHECK(words_filter_may(&filter, word));
+        TEL_CHECK(words_filter_may(&filter, 0, word));
     tel_buf_free(&section);
     free(copy);
     return 0;

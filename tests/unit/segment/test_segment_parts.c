@@ -354,15 +354,30 @@ static void test_words(void **state)
     words_put(&w, &section);
     assert_true(words_filter_open(tel_buf_span(&section), &f));
     assert_in_range(section.len, 20000, 30000);
-    assert_true(words_filter_may(&f, TEL_SPAN("plain")));
-    assert_true(words_filter_may(&f, TEL_SPAN("123"))); /* short numbers do not count */
+    assert_true(words_filter_may(&f, 0, TEL_SPAN("plain")));
+    assert_true(words_filter_may(&f, 0, TEL_SPAN("123"))); /* short numbers do not count */
     for (unsigned i = 0; i < 20000; i++) {
         int n = snprintf(word, sizeof(word), "id%08x", i * 2654435761u);
-        assert_true(words_filter_may(&f, tel_span_make(word, (size_t)n)));
+        assert_true(words_filter_may(&f, 0, tel_span_make(word, (size_t)n)));
         n = snprintf(word, sizeof(word), "no%08x", i);
-        wrong += words_filter_may(&f, tel_span_make(word, (size_t)n));
+        wrong += words_filter_may(&f, 0, tel_span_make(word, (size_t)n));
     }
     assert_true(wrong < 20000 / 25);
+    words_writer_reset(&w, 1000);
+    w.under = words_under(0, TEL_SPAN("level"));
+    words_add_text(&w, TEL_SPAN("fatal"));
+    tel_buf_clear(&section);
+    words_put(&w, &section);
+    assert_true(words_filter_open(tel_buf_span(&section), &f));
+    assert_true(words_filter_may(&f, words_under(0, TEL_SPAN("level")), TEL_SPAN("fatal")));
+    assert_false(words_filter_may(&f, words_under(0, TEL_SPAN("user")), TEL_SPAN("fatal")));
+    assert_false(words_filter_may(&f, words_under(1, TEL_SPAN("level")), TEL_SPAN("fatal")));
+    assert_false(words_filter_may(&f, 0, TEL_SPAN("fatal")));
+    section.ptr[0] = 0; /* of an earlier version, where they stood among those of bodies */
+    assert_true(words_filter_open(tel_buf_span(&section), &f));
+    assert_true(words_filter_may(&f, words_under(0, TEL_SPAN("user")), TEL_SPAN("fatal")));
+    section.ptr[0] = 3;
+    assert_false(words_filter_open(tel_buf_span(&section), &f));
     words_writer_reset(&w, 10); /* a budget that runs out */
     for (unsigned i = 0; i < 20; i++) {
         int n = snprintf(word, sizeof(word), "id%08x", i);
@@ -371,7 +386,7 @@ static void test_words(void **state)
     tel_buf_clear(&section);
     words_put(&w, &section);
     assert_true(words_filter_open(tel_buf_span(&section), &f));
-    assert_true(words_filter_may(&f, TEL_SPAN("anything")));
+    assert_true(words_filter_may(&f, 0, TEL_SPAN("anything")));
     words_writer_done(&w);
     tel_buf_free(&section);
 }
@@ -408,7 +423,7 @@ static void test_words_of_texts(void **state)
         size_t expected = 0;
         for (size_t pos = 0; tel_words_next(tel_span_make(text, len), &pos, &word);) {
             expected += words_counts(word);
-            if (!words_filter_may(&f, word))
+            if (!words_filter_may(&f, 0, word))
                 fail_msg("seed %llu round %u: %.*s", (unsigned long long)seed, round,
                          TEL_SPAN_ARG(word));
         }

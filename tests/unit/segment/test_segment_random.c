@@ -229,6 +229,22 @@ static struct tel_span some_text(struct world *w)
     return kind < 2 ? segment_text_word(&w->rand) : kind < 4 ? piece(w) : token(w);
 }
 
+/* What some event has in the field that the prefix of a leaf names; the like of it, if it has none. */
+static struct tel_span some_value(struct world *w, const char *prefix)
+{
+    const struct segment_event *e = &w->events.items[tel_rand_below(&w->rand, w->events.len)];
+    struct tel_span name = tel_span_make(prefix, strlen(prefix) - (*prefix != 0));
+    if (tel_span_eq_cstr(name, SEGMENT_FIELD_TRACE_ID) && e->event->trace_id.len)
+        return e->event->trace_id;
+    for (uint32_t i = 0; i < e->event->attribute_count; i++) {
+        if (tel_span_eq(e->event->attributes[i].name, name))
+            return e->event->attributes[i].value;
+    }
+    if (tel_span_eq_cstr(name, SEGMENT_FIELD_SEVERITY))
+        return segment_severity_text(e->event->severity);
+    return some_text(w);
+}
+
 /* Something that matches the digit. */
 static void add_class(struct world *w, struct tel_buf *re, unsigned char digit)
 {
@@ -244,8 +260,8 @@ static void add_leaf(struct world *w, struct tel_buf *q)
 {
     static const char *const fields[] = {"", "", "", "", "_msg:", "level:", "user:", "app:",
                                          "severity:", "host:", "trace_id:"};
-    struct tel_span text = some_text(w);
     const char *field = fields[tel_rand_below(&w->rand, TEL_ARRAY_LEN(fields))];
+    struct tel_span text = tel_rand_below(&w->rand, 2) ? some_text(w) : some_value(w, field);
     uint64_t kind = tel_rand_below(&w->rand, 15);
     if (kind == 13) {
         TEL_BUF_ADD_LIT(q, "{app=\"nginx\"}");
