@@ -158,6 +158,43 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
     }
 }
 
+const struct tel_pattern *tel_query_excerpt(const struct tel_query *query)
+{
+    if (query->pipe_count < 2 || query->score || !query->pipes[0]->ops->excerpt)
+        return NULL;
+    struct tel_arena arena;
+    struct tel_fields behind;
+    tel_arena_init(&arena, 0);
+    tel_fields_init(&behind, &arena);
+    tel_query_needed_fields(query, 1, &behind);
+    bool alone = !tel_fields_has(&behind, TEL_SPAN(TEL_FIELD_MSG));
+    tel_arena_free(&arena);
+    return alone ? query->pipes[0]->ops->excerpt(query->pipes[0]) : NULL;
+}
+
+bool tel_query_any_order(const struct tel_query *query, size_t count)
+{
+    /* Pipes that make the same of a row wherever it stands. */
+    static const char *const single[] = {
+        "fields",         "delete",      "copy",        "rename",        "format",
+        "extract",        "extract_regexp", "len",      "hash",          "unpack_json",
+        "unpack_logfmt",  "unpack_syslog",  "unpack_words", "replace",   "replace_regexp",
+        "filter",         "collapse_nums",  "decolorize",
+    };
+    struct tel_pipe_counting counting;
+    if (count == 0 || query->score || query->options.time_offset_ns)
+        return false;
+    for (size_t i = 0; i + 1 < count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < TEL_ARRAY_LEN(single) && !found; k++)
+            found = strcmp(query->pipes[i]->ops->name, single[k]) == 0;
+        if (!found)
+            return false;
+    }
+    const struct tel_pipe *last = query->pipes[count - 1];
+    return last->ops->any_order ? last->ops->any_order(last) : tel_pipe_counts(last, &counting);
+}
+
 /* ---- subqueries
  * ---------------------------------------------------------------------------------- */
 

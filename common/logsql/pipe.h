@@ -73,6 +73,15 @@ void tel_query_needed_fields(const struct tel_query *query, size_t first, struct
  * may stop early then. */
 bool tel_query_time_limit(const struct tel_query *query, uint64_t *ret_count, bool *ret_newest);
 
+/* The pattern by which alone the query looks at the bodies of the rows that its filter leaves: its first
+ * pipe takes fields out of them, and nothing else needs _msg. What tel_pattern_match gives the same
+ * result for may then stand in for a body. NULL: it looks at whole bodies. */
+struct tel_pattern;
+const struct tel_pattern *tel_query_excerpt(const struct tel_query *query);
+/* Is the state that the first `count` pipes come to the same in whatever order rows are pushed, and
+ * without their keys? (But for the rounding of sums.) */
+bool tel_query_any_order(const struct tel_query *query, size_t count);
+
 /* Runs the subqueries of in(...), contains_any(...) and contains_all(...) wherever they stand, in
  * pipes too, and puts their values in their place; counts what _score needs (score.h). Before the
  * tree is shared. tel_query_has_subqueries: is there any such thing left? */
@@ -129,6 +138,11 @@ struct tel_pipe_ops {
 
     /* See tel_pipe_counts. NULL: no. */
     bool (*counts)(const struct tel_pipe *pipe, struct tel_pipe_counting *ret);
+
+    /* See tel_query_excerpt: the pattern, if the pipe looks at _msg by it alone. NULL: it does not. */
+    const struct tel_pattern *(*excerpt)(const struct tel_pipe *pipe);
+    /* See tel_query_any_order, of a pipe that gathers rows. NULL: those that count do not mind. */
+    bool (*any_order)(const struct tel_pipe *pipe);
 
     size_t state_size; /* of stage->state, zeroed before open */
     tel_code (*open)(struct tel_stage *stage, struct tel_error *err); /* may be NULL */

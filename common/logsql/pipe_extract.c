@@ -95,6 +95,12 @@ static tel_code filters(struct tel_pipe *pipe, tel_filter_visitor visit, void *c
     return e->unpack.condition ? visit(ctx, &e->unpack.condition, err) : TEL_OK;
 }
 
+static const struct tel_pattern *excerpt(const struct tel_pipe *pipe)
+{
+    const struct extract_pipe *e = (const struct extract_pipe *)pipe;
+    return e->unpack.condition || !tel_span_eq_cstr(e->unpack.from, TEL_FIELD_MSG) ? NULL : &e->pattern;
+}
+
 #define STEPS_STACK 64
 
 static tel_code run_pattern(void *ctx, struct tel_span value, struct tel_unpacker *u,
@@ -140,6 +146,7 @@ const struct tel_pipe_ops tel_pipe_extract = {.name = "extract",
                                               .print = print,
                                               .needed = needed,
                                               .filters = filters,
+                                              .excerpt = excerpt,
                                               .push = push};
 const struct tel_pipe_ops tel_pipe_extract_regexp = {.name = "extract_regexp",
                                                      .parse = parse_regexp,

@@ -275,6 +275,15 @@ static bool counts(const struct tel_pipe *pipe, struct tel_pipe_counting *ret)
     return true;
 }
 
+static bool any_order(const struct tel_pipe *pipe)
+{
+    const struct stats_pipe *s = (const struct stats_pipe *)pipe;
+    for (size_t i = 0; i < s->func_count; i++)
+        if (!s->funcs[i].ops->takes_hits && !s->funcs[i].ops->any_order)
+            return false;
+    return true;
+}
+
 static tel_code filters(struct tel_pipe *pipe, tel_filter_visitor visit, void *ctx,
                         struct tel_error *err)
 {
@@ -710,6 +719,7 @@ const struct tel_pipe_ops tel_pipe_stats = {.name = "stats",
                                             .needed = needed,
                                             .filters = filters,
                                             .counts = counts,
+                                            .any_order = any_order,
                                             .state_size = sizeof(struct stats_state),
                                             .push = push,
                                             .finish = finish,

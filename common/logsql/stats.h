@@ -70,6 +70,7 @@ struct tel_stats_ops {
     bool needs_nothing; /* looks at no columns if none are named */
     bool no_args;       /* takes none, and prints none */
     bool takes_hits;    /* heeds the hits of a block, or rows that are alike change nothing */
+    bool any_order;     /* the order of rows changes nothing; it does not where takes_hits is set */
     /* Instead of the usual list of fields; NULL: that. Behind the name. */
     tel_code (*parse)(struct tel_parser *p, struct tel_stats_func *f);
     /* Zeroed memory is the empty state unless init says more. */

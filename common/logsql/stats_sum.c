@@ -117,8 +117,8 @@ static void result_rate(const struct tel_stats_func *f, const void *state,
 
 #define SUM_OPS(fn_name, result_fn)                                                                \
     {                                                                                              \
-        .name = fn_name, .state_size = sizeof(struct sum_state), .update = update, .save = save,   \
-        .merge = merge, .result = result_fn                                                        \
+        .name = fn_name, .state_size = sizeof(struct sum_state), .any_order = true,                \
+        .update = update, .save = save, .merge = merge, .result = result_fn                        \
     }
 
 const struct tel_stats_ops tel_stats_sum = SUM_OPS("sum", result_sum);
@@ -183,6 +183,7 @@ static tel_code update_words(const struct tel_stats_func *f, const struct tel_st
 
 const struct tel_stats_ops tel_stats_sum_words = {.name = "sum_words",
                                                   .state_size = sizeof(uint64_t),
+                                                  .any_order = true,
                                                   .update = update_words,
                                                   .save = save_len,
                                                   .merge = merge_len,

@@ -135,17 +135,18 @@ static void result_rows(const struct tel_stats_func *f, const void *state,
     array(state, true, out);
 }
 
-#define KEPT_OPS(fn_name, limits, update_fn, result_fn, parse_fn, held_fn)                         \
+#define KEPT_OPS(fn_name, limits, sorts, update_fn, result_fn, parse_fn, held_fn)                  \
     {                                                                                              \
         .name = fn_name, .state_size = sizeof(struct kept), .has_limit = limits,                   \
+        .any_order = sorts,                                                                        \
         .parse = parse_fn, .update = update_fn, .save = save, .merge = merge, .result = result_fn, \
         .drop = drop, .held = held_fn                                                              \
     }
 
 const struct tel_stats_ops tel_stats_values =
-    KEPT_OPS("values", true, update, result_values, NULL, held);
+    KEPT_OPS("values", true, false, update, result_values, NULL, held);
 const struct tel_stats_ops tel_stats_json_values =
-    KEPT_OPS("json_values", true, update_rows, result_rows, NULL, held);
+    KEPT_OPS("json_values", true, false, update_rows, result_rows, NULL, held);
 
 /* ---- quantile and median
  * ------------------------------------------------------------------------------ */
@@ -263,6 +264,6 @@ static size_t held_ranked(const void *state)
 }
 
 const struct tel_stats_ops tel_stats_quantile =
-    KEPT_OPS("quantile", false, update, result_quantile, parse_quantile, held_ranked);
+    KEPT_OPS("quantile", false, true, update, result_quantile, parse_quantile, held_ranked);
 const struct tel_stats_ops tel_stats_median =
-    KEPT_OPS("median", false, update, result_quantile, NULL, held_ranked);
+    KEPT_OPS("median", false, true, update, result_quantile, NULL, held_ranked);

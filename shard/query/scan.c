@@ -125,6 +125,8 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
         .end_ns = range.end_ns,
         .newest = s->edge == SEARCH_NEWEST && s->keeps_rows ? s->edge_rows : 0,
         .before = s->has_before ? &s->before : NULL,
+        .excerpt = s->excerpt,
+        .any_order = s->any_order,
         .stop = search_stop,
         .stop_ctx = s,
     };

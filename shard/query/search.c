@@ -102,6 +102,18 @@ static void plan_counting(struct search *s, bool only)
     s->grouping = true;
 }
 
+/* What need not be made of rows. */
+static void plan_rows(struct search *s, size_t split, bool partial)
+{
+    bool wildcard = false;
+    for (size_t i = 0; i < s->fields.allow_count; i++)
+        wildcard = wildcard || tel_field_is_wildcard(s->fields.allow[i]);
+    s->excerpt = split > 1 ? tel_query_excerpt(s->query) : NULL;
+    s->any_order = partial && s->edge == SEARCH_ALL && !wildcard &&
+                   !tel_fields_has(&s->fields, TEL_SPAN(TEL_FIELD_TIME)) &&
+                   tel_query_any_order(s->query, split);
+}
+
 static tel_code plan(struct search *s, struct tel_error *err)
 {
     const Telescope__Shard__V1__SearchRequest *r = s->request;
@@ -131,6 +143,7 @@ static tel_code plan(struct search *s, struct tel_error *err)
     tel_fields_init(&s->fields, &s->arena);
     tel_query_needed_fields(s->query, 0, &s->fields);
     plan_counting(s, partial && split == 1);
+    plan_rows(s, split, partial);
     reuse_plan(s, split, partial);
     return TEL_OK;
 }

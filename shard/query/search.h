@@ -77,6 +77,8 @@ struct search {
     bool counting; /* rows need not be made: their number will do */
     bool grouping; /* rows alike in these fields may come as one, with their number */
     struct segment_grouping group;
+    const struct tel_pattern *excerpt; /* all that pipes see of bodies; NULL: they see them whole */
+    bool any_order;                    /* the pipes do not mind in which order rows come, nor their keys */
     enum search_edge edge;
     uint64_t edge_rows; /* N */
     bool has_before;    /* only rows with smaller keys: */

@@ -122,3 +122,23 @@ void column_skip(struct cursor *node, unsigned depth)
         cursor_fail(node);
     }
 }
+
+bool column_has_ids(struct cursor node)
+{
+    bool found = false;
+    if (cursor_byte(&node) != COLUMN_SHAPED) /* they are fields of a hole's own shapes */
+        return false;
+    size_t shapes = cursor_bounded(&node, SHAPES_MAX);
+    if (shapes > 1)
+        ints_skip(&node);
+    for (size_t k = 0; k < shapes && !node.bad && !found; k++) {
+        struct tel_span text = cursor_span(&node);
+        for (size_t i = 0; i < text.len && !node.bad && !found; i++) {
+            if (text.ptr[i] != 0)
+                continue;
+            found = node.pos < node.end && *node.pos == FIELD_ID;
+            field_skip(&node, 1);
+        }
+    }
+    return found || node.bad;
+}

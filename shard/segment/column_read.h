@@ -38,5 +38,7 @@ struct tel_span column_part_in_one_piece(struct tel_span shape, struct tel_span 
  * where they cannot. */
 void column_skip(struct cursor *node, unsigned depth);
 void field_skip(struct cursor *node, unsigned depth);
+/* Has the column fields that are ids? True as well where that cannot be read. */
+bool column_has_ids(struct cursor node);
 
 #endif

@@ -19,5 +19,7 @@ TEL_MUST_USE tel_code found_search(struct segment_reader *reader, const struct s
 /* The rows that were found, in the order of keys: the newest `max` of them, or all if that is 0. */
 TEL_MUST_USE tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *arena,
                                  uint32_t **ret, size_t *ret_count, struct tel_error *err);
+/* The same, all of them, as places. */
+uint32_t *found_places(const struct found *found, struct tel_arena *arena);
 
 #endif

@@ -420,8 +420,11 @@ static tel_code as_rows(struct grouping *g, struct found *found, struct tel_bloc
             return rc;
     }
     counters->rows_matched += found->count;
+    if (g->query->any_order)
+        return view_place_source(found->view, found_places(found, g->arena), found->count,
+                                 g->query->excerpt, ret, err);
     rc = found_rows(found, 0, g->arena, &rows, &count, err);
-    return rc == TEL_OK ? view_source(found->view, rows, count, ret, err) : rc;
+    return rc == TEL_OK ? view_source(found->view, rows, count, g->query->excerpt, ret, err) : rc;
 }
 
 static uint64_t matching_rows(const struct grouping *g)

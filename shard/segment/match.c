@@ -32,7 +32,7 @@ struct matching {
     const struct segment_query *query;
     struct tel_buf body;
     struct memo memo[MEMO];
-    struct tel_block_source *all;
+    struct tel_block_source *all, *timed; /* all rows by place; timed: with keys, once these matter */
 };
 
 static bool any_set(const uint64_t *bits, size_t words)
@@ -355,19 +355,30 @@ static tel_code eval_time(struct matching *m, const struct plan_node *node, uint
     return rc;
 }
 
+/* Has the leaf to do with the time? */
+static bool is_timed(const struct matching *m, const struct tel_filter *leaf)
+{
+    struct tel_fields fields;
+    tel_fields_init(&fields, m->view->arena);
+    tel_filter_fields(leaf, &fields);
+    return tel_fields_has(&fields, TEL_SPAN(TEL_FIELD_TIME));
+}
+
 /* By the plain evaluator, over all rows as a source. */
 static tel_code eval_other(struct matching *m, const struct plan_node *node, uint64_t *bits,
                            struct tel_error *err)
 {
     struct view *v = m->view;
-    if (!m->all) {
-        tel_code rc = view_rows(v, err);
+    tel_code rc = TEL_OK;
+    if (is_timed(m, node->filter) && !m->timed) {
+        rc = view_rows(v, err);
         if (rc == TEL_OK)
-            rc = view_source(v, v->by_template, v->reader->info.rows, &m->all, err);
-        if (rc != TEL_OK)
-            return rc;
+            rc = view_source(v, v->by_template, v->reader->info.rows, NULL, &m->timed, err);
+        m->all = m->timed;
+    } else if (!m->all) {
+        rc = view_place_source(v, NULL, v->reader->info.rows, NULL, &m->all, err);
     }
-    return tel_filter_eval(node->filter, m->all, bits, err);
+    return rc == TEL_OK ? tel_filter_eval(node->filter, m->all, bits, err) : rc;
 }
 
 static tel_code eval(struct matching *m, const struct plan_node *node, uint64_t *bits,

@@ -113,6 +113,8 @@ TEL_MUST_USE tel_code view_rows(struct view *view, struct tel_error *err);
 TEL_MUST_USE tel_code view_times(struct view *view, struct tel_error *err);
 /* Makes all of the above good, the rest of the keys, and severities. */
 TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
+/* Makes severities good. */
+TEL_MUST_USE tel_code view_severities(struct view *view, struct tel_error *err);
 /* Makes the column of one hole good. */
 TEL_MUST_USE tel_code view_hole(struct view *view, uint32_t number, uint32_t hole,
                                 struct tel_error *err);
@@ -179,10 +181,16 @@ TEL_MUST_USE tel_code view_pick_attribute(struct view *view, enum segment_attrib
 
 /* ---- as a block source -------------------------------------------------------------------------- */
 
-/* A source over rows[0..count) of the view. */
+/* A source over rows[0..count) of the view. excerpt: as in segment_query. */
 TEL_MUST_USE tel_code view_source(struct view *view, const uint32_t *rows, size_t count,
-                                  struct tel_block_source **ret, struct tel_error *err);
-/* The same over the few rows at places[0..count), ascending. */
+                                  const struct tel_pattern *excerpt, struct tel_block_source **ret,
+                                  struct tel_error *err);
+/* The same over the rows at places[0..count), or at all places if that is NULL, in the order of places
+ * and without keys: which rows these are is not read unless labels matter. */
+TEL_MUST_USE tel_code view_place_source(struct view *view, const uint32_t *places, size_t count,
+                                        const struct tel_pattern *excerpt,
+                                        struct tel_block_source **ret, struct tel_error *err);
+/* The same over the few rows at places[0..count), ascending, in the order of keys. */
 TEL_MUST_USE tel_code view_few_source(struct view *view, const uint32_t *places, size_t count,
                                       struct tel_block_source **ret, struct tel_error *err);
 

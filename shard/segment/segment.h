@@ -18,6 +18,7 @@
 
 struct tel_buf;
 struct tel_filter;
+struct tel_pattern;
 
 /* ---- building ----------------------------------------------------------------------------- */
 
@@ -106,6 +107,9 @@ struct segment_query {
     int64_t start_ns, end_ns; /* start <= time < end */
     uint64_t newest;          /* only the newest so many matching rows; 0: all */
     const struct tel_row_key *before; /* only rows with smaller keys; NULL: all */
+    /* Values of _msg need only be alike to this pattern (tel_query_excerpt); NULL: they are whole. */
+    const struct tel_pattern *excerpt;
+    bool any_order; /* rows may come in any order and without keys */
     /* Asked now and then; true ends the search with TEL_ERR_CANCELLED or TEL_ERR_TIMEOUT. */
     tel_code (*stop)(void *ctx);
     void *stop_ctx;
@@ -126,8 +130,8 @@ struct segment_counters {
     struct segment_explain *explain; /* NULL: nobody wants to know */
 };
 
-/* The rows that match, in ascending key order, as a block source whose columns are decoded when
- * they are asked for. *ret lives in arena, and needs the reader to stay open and *counters to stay
+/* The rows that match, in ascending key order (unless any will do), as a block source whose columns are
+ * decoded when they are asked for. *ret lives in arena, and needs the reader to stay open and *counters to stay
  * where it is: what is decoded later is counted too. Rows 0 is no error.
  * A filter that proves that nothing can match costs no reading of columns. */
 TEL_MUST_USE tel_code segment_select(struct segment_reader *reader, const struct segment_query *query,

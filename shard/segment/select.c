@@ -133,8 +133,7 @@ tel_code found_rows(const struct found *found, uint64_t max, struct tel_arena *a
     return TEL_OK;
 }
 
-/* The same, all of them, as places. */
-static uint32_t *found_places(const struct found *found, struct tel_arena *arena)
+uint32_t *found_places(const struct found *found, struct tel_arena *arena)
 {
     uint32_t *places = tel_arena_alloc(arena, (found->count + 1) * sizeof(*places));
     size_t n = 0;
@@ -162,8 +161,11 @@ tel_code segment_select(struct segment_reader *r, const struct segment_query *qu
     size_t count;
     if (found.count <= FEW_ROWS && (!query->newest || found.count <= query->newest))
         return view_few_source(found.view, found_places(&found, arena), found.count, ret, err);
+    if (query->any_order && !query->newest)
+        return view_place_source(found.view, found_places(&found, arena), found.count, query->excerpt,
+                                 ret, err);
     rc = found_rows(&found, query->newest, arena, &rows, &count, err);
-    return rc == TEL_OK ? view_source(found.view, rows, count, ret, err) : rc;
+    return rc == TEL_OK ? view_source(found.view, rows, count, query->excerpt, ret, err) : rc;
 }
 
 /* When the templates' verdicts tell all and the time range takes all: the sum of their rows. */

@@ -1,25 +1,86 @@
 /* Rows of a view as a block source: the same fields as events.h gives events in memory. */
 #include "common/base/map.h"
-#include "shard/segment/reader.h"
+#include "shard/segment/excerpt.h"
 
 struct row_source {
     struct tel_block_source base;
     struct view *view;
-    const uint32_t *rows;          /* NULL: few rows, */
-    const struct view_pick *picks; /* in the order of places */
-    const uint32_t *places;        /* of the picks */
-    uint32_t *streams;             /* by row of the source */
+    const uint32_t *rows;          /* NULL: places tell, */
+    const uint32_t *places;        /* or all places, if that is NULL too; of few rows, those of the picks */
+    const struct view_pick *picks; /* of few rows, in the order of places; NULL: not few */
+    uint32_t *streams;             /* by row of the source; NULL until they matter */
+    const struct tel_pattern *excerpt;
+    struct plan_window *windows; /* by template: what of its rows the excerpt is */
+    bool *has_window;
 };
+
+static uint32_t place_of(const struct row_source *s, size_t i)
+{
+    return s->rows ? s->view->place[s->rows[i]] : s->places ? s->places[i] : (uint32_t)i;
+}
+
+static tel_code read_streams(struct row_source *s, struct tel_error *err)
+{
+    struct view *v = s->view;
+    if (s->streams)
+        return TEL_OK;
+    tel_code rc = view_rows(v, err);
+    if (rc != TEL_OK)
+        return rc;
+    s->streams = tel_arena_alloc(v->arena, (s->base.rows + 1) * sizeof(*s->streams));
+    for (size_t i = 0; i < s->base.rows; i++)
+        s->streams[i] = v->stream_of[s->rows ? s->rows[i] : v->by_template[place_of(s, i)]];
+    return TEL_OK;
+}
+
+/* ---- bodies --------------------------------------------------------------------------------- */
+
+/* What of a template's rows is wanted, with its holes read. */
+static tel_code open_window(struct row_source *s, uint32_t number, struct plan_window *ret,
+                            struct tel_error *err)
+{
+    struct view *v = s->view;
+    struct tel_span skeleton = v->reader->templates[number].skeleton;
+    tel_code rc = TEL_OK;
+    if (!s->windows) {
+        s->windows = TEL_ARENA_ARRAY(v->arena, struct plan_window, v->reader->template_count + 1);
+        s->has_window = TEL_ARENA_ARRAY(v->arena, bool, v->reader->template_count + 1);
+    }
+    struct plan_window *w = &s->windows[number];
+    if (!s->has_window[number]) {
+        *w = (struct plan_window){0, (uint32_t)skeleton.len, 0};
+        if (s->excerpt)
+            rc = excerpt_find(v, number, s->excerpt, w, err);
+        uint32_t hole = w->first_hole;
+        for (uint32_t i = w->from; i < w->to && rc == TEL_OK; i++) {
+            if (skeleton.ptr[i] == 0)
+                rc = view_hole(v, number, hole++, err);
+        }
+        s->has_window[number] = rc == TEL_OK;
+    }
+    *ret = *w;
+    return rc;
+}
 
 static tel_code body_column(struct row_source *s, struct tel_span *values, struct tel_error *err)
 {
     struct view *v = s->view;
+    const struct segment_reader *r = v->reader;
+    uint32_t t = 0;
     for (size_t i = 0; i < s->base.rows; i++) {
-        uint32_t row = s->rows[i], t = v->template_of[row];
-        tel_code rc = view_template(v, t, err);
+        uint32_t place = place_of(s, i);
+        struct plan_window w;
+        if (s->rows)
+            t = v->template_of[s->rows[i]];
+        while (!s->rows && place - r->templates[t].first >= r->templates[t].rows)
+            t++;
+        tel_code rc = open_window(s, t, &w, err);
         if (rc != TEL_OK)
             return rc;
-        values[i] = view_body(v, t, v->place[row] - v->reader->templates[t].first, NULL);
+        struct tel_span text = tel_span_slice(r->templates[t].skeleton, w.from, w.to);
+        struct tel_span *const *holes = v->templates[t].holes;
+        values[i] = view_join(v, text, holes ? holes + w.first_hole : NULL,
+                              place - r->templates[t].first, NULL);
     }
     return TEL_OK;
 }
@@ -50,30 +111,31 @@ static tel_code attribute_column(struct row_source *s, enum segment_attribute_ki
 {
     struct view *v = s->view;
     struct tel_span *values;
-    tel_code rc = s->rows ? view_attribute(v, kind, name, &values, err)
-                          : view_pick_attribute(v, kind, name, s->places, s->base.rows, &values, err);
+    tel_code rc = s->picks ? view_pick_attribute(v, kind, name, s->places, s->base.rows, &values, err)
+                           : view_attribute(v, kind, name, &values, err);
     *ret = NULL;
     if (rc != TEL_OK || !values)
         return rc;
     *ret = tel_arena_alloc(v->arena, (s->base.rows + 1) * sizeof(**ret));
     for (size_t i = 0; i < s->base.rows; i++) {
-        if (s->rows)
-            (*ret)[i] = values[v->place[s->rows[i]]];
-        else
+        if (s->picks)
             (*ret)[s->picks[i].out] = values[i];
+        else
+            (*ret)[i] = values[place_of(s, i)];
     }
     return TEL_OK;
 }
 
-static void severity_column(struct row_source *s, struct tel_span *ret)
+static tel_code severity_column(struct row_source *s, struct tel_span *ret, struct tel_error *err)
 {
-    for (size_t i = 0; i < s->base.rows; i++) {
-        uint64_t severity = s->rows ? s->view->severities[s->view->place[s->rows[i]]]
-                                    : s->picks[i].severity;
-        ret[s->rows ? i : s->picks[i].out] = severity <= TEL_SEVERITY_MAX
-                                                 ? segment_severity_text((uint32_t)severity)
-                                                 : tel_span_make(NULL, 0);
+    tel_code rc = s->picks ? TEL_OK : view_severities(s->view, err);
+    for (size_t i = 0; i < s->base.rows && rc == TEL_OK; i++) {
+        uint64_t severity = s->picks ? s->picks[i].severity : s->view->severities[place_of(s, i)];
+        ret[s->picks ? s->picks[i].out : i] = severity <= TEL_SEVERITY_MAX
+                                                  ? segment_severity_text((uint32_t)severity)
+                                                  : tel_span_make(NULL, 0);
     }
+    return rc;
 }
 
 static struct tel_span label_of(const struct segment_stream *stream, struct tel_span name)
@@ -112,20 +174,37 @@ static tel_code field_column(struct row_source *s, struct tel_span name, struct 
         return rc;
     if (intrinsic == SEVERITY) {
         other = tel_arena_alloc(v->arena, (s->base.rows + 1) * sizeof(*other));
-        severity_column(s, other);
+        rc = severity_column(s, other, err);
     }
     struct tel_span *labels = tel_arena_alloc(v->arena, (r->stream_count + 1) * sizeof(*labels));
-    for (uint32_t i = 0; i < r->stream_count; i++)
+    bool labelled = false;
+    for (uint32_t i = 0; i < r->stream_count; i++) {
         labels[i] = label_of(&r->streams[i], name);
-    for (size_t i = 0; i < s->base.rows; i++) {
+        labelled = labelled || labels[i].len;
+    }
+    if (rc == TEL_OK && labelled)
+        rc = read_streams(s, err);
+    for (size_t i = 0; i < s->base.rows && rc == TEL_OK; i++) {
         struct tel_span value = attribute ? attribute[i] : tel_span_make(NULL, 0);
-        if (value.len == 0)
+        if (value.len == 0 && labelled)
             value = labels[s->streams[i]];
         if (value.len == 0 && other)
             value = other[i];
         values[i] = value;
     }
-    return TEL_OK;
+    return rc;
+}
+
+/* _stream or _stream_id. */
+static tel_code stream_column(struct row_source *s, bool id, struct tel_span *values,
+                              struct tel_error *err)
+{
+    tel_code rc = read_streams(s, err);
+    for (size_t i = 0; i < s->base.rows && rc == TEL_OK; i++) {
+        const struct segment_stream *stream = &s->view->reader->streams[s->streams[i]];
+        values[i] = id ? stream->id : stream->text;
+    }
+    return rc;
 }
 
 static tel_code source_column(struct tel_block_source *src, struct tel_span name,
@@ -135,13 +214,10 @@ static tel_code source_column(struct tel_block_source *src, struct tel_span name
     struct tel_span *values = tel_arena_alloc(src->arena, (src->rows + 1) * sizeof(*values));
     tel_code rc = TEL_OK;
     if (tel_span_eq_cstr(name, TEL_FIELD_MSG)) {
-        rc = s->rows ? body_column(s, values, err) : few_bodies(s, values, err);
-    } else if (tel_span_eq_cstr(name, TEL_FIELD_STREAM)) {
-        for (size_t i = 0; i < src->rows; i++)
-            values[i] = s->view->reader->streams[s->streams[i]].text;
-    } else if (tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID)) {
-        for (size_t i = 0; i < src->rows; i++)
-            values[i] = s->view->reader->streams[s->streams[i]].id;
+        rc = s->picks ? few_bodies(s, values, err) : body_column(s, values, err);
+    } else if (tel_span_eq_cstr(name, TEL_FIELD_STREAM) ||
+               tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID)) {
+        rc = stream_column(s, tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID), values, err);
     } else {
         rc = field_column(s, name, values, err);
     }
@@ -180,7 +256,9 @@ static tel_code collect_names(struct row_source *s, struct tel_map *map, struct 
             rc = add_name(s, map, r->attributes[i].name, err);
     }
     uint8_t *seen = TEL_ARENA_ARRAY(s->base.arena, uint8_t, r->stream_count + 1);
-    for (size_t i = 0; i < s->base.rows; i++) {
+    if (rc == TEL_OK)
+        rc = read_streams(s, err);
+    for (size_t i = 0; i < s->base.rows && rc == TEL_OK; i++) {
         uint32_t stream = s->streams[i];
         for (uint32_t k = 0; !seen[stream] && k < r->streams[stream].label_count; k++) {
             if (r->streams[stream].labels[k].value.len)
@@ -214,7 +292,8 @@ static tel_code source_names(struct tel_block_source *src, const struct tel_span
 static const struct tel_block_source_ops source_ops = {source_column, source_names};
 
 tel_code view_source(struct view *v, const uint32_t *rows, size_t count,
-                     struct tel_block_source **ret, struct tel_error *err)
+                     const struct tel_pattern *excerpt, struct tel_block_source **ret,
+                     struct tel_error *err)
 {
     tel_code rc = view_keys(v, err);
     if (rc != TEL_OK)
@@ -223,12 +302,24 @@ tel_code view_source(struct view *v, const uint32_t *rows, size_t count,
     struct tel_row_key *keys = tel_arena_alloc(v->arena, (count + 1) * sizeof(*keys));
     for (size_t i = 0; i < count; i++)
         keys[i] = v->keys[rows[i]];
-    s->streams = tel_arena_alloc(v->arena, (count + 1) * sizeof(*s->streams));
-    for (size_t i = 0; i < count; i++)
-        s->streams[i] = v->stream_of[rows[i]];
     s->base = (struct tel_block_source){&source_ops, count, keys, v->arena};
     s->view = v;
     s->rows = rows;
+    s->excerpt = excerpt;
+    *ret = &s->base;
+    return TEL_OK;
+}
+
+tel_code view_place_source(struct view *v, const uint32_t *places, size_t count,
+                           const struct tel_pattern *excerpt, struct tel_block_source **ret,
+                           struct tel_error *err)
+{
+    (void)err;
+    struct row_source *s = TEL_ARENA_NEW(v->arena, struct row_source);
+    s->base = (struct tel_block_source){&source_ops, count, NULL, v->arena};
+    s->view = v;
+    s->places = places;
+    s->excerpt = excerpt;
     *ret = &s->base;
     return TEL_OK;
 }

@@ -1,4 +1,5 @@
 /* What a search unpacks of a segment; see reader.h. */
+#include "shard/segment/column_read.h"
 #include "shard/segment/reader.h"
 
 #define FAMILY_BYTES_MAX 255u
@@ -250,9 +251,24 @@ tel_code view_keys(struct view *v, struct tel_error *err)
         rc = fill_keys(v, columns, listed, err);
     if (rc != TEL_OK)
         return rc;
-    v->severities = tel_arena_alloc(v->arena, (n + 1) * sizeof(uint64_t));
-    rc = get_ints(v, &node, n, v->severities, err);
+    rc = view_severities(v, err);
     v->has_keys = rc == TEL_OK;
+    return rc;
+}
+
+tel_code view_severities(struct view *v, struct tel_error *err)
+{
+    size_t n = v->reader->info.rows;
+    struct cursor node = v->keys_node;
+    if (v->severities)
+        return TEL_OK;
+    cursor_varint(&node);
+    for (size_t i = 0; i < 4; i++) /* what is listed of keys */
+        ints_skip(&node);
+    uint64_t *severities = tel_arena_alloc(v->arena, (n + 1) * sizeof(*severities));
+    tel_code rc = get_ints(v, &node, n, severities, err);
+    if (rc == TEL_OK)
+        v->severities = severities;
     return rc;
 }
 
@@ -368,17 +384,18 @@ tel_code view_hole(struct view *v, uint32_t number, uint32_t hole, struct tel_er
         vt->holes = TEL_ARENA_ARRAY(v->arena, struct tel_span *, t->hole_count + 1);
     if (vt->holes[hole])
         return TEL_OK;
-    if (t->id_slots) {
+    const struct read_hole *h = &t->holes[hole];
+    struct cursor node = cursor_make(tel_span_slice(r->nodes, h->node, h->node + h->node_len));
+    bool has_ids = t->id_slots && column_has_ids(node);
+    if (has_ids) {
         tel_code rc = find_ids(v, number, &ids, err);
         if (rc != TEL_OK)
             return rc;
     }
-    const struct read_hole *h = &t->holes[hole];
-    struct cursor node = cursor_make(tel_span_slice(r->nodes, h->node, h->node + h->node_len));
     struct tel_span *values =
         tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(struct tel_span));
     tel_code rc =
-        column_get(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, values, err);
+        column_get(&v->streams, &node, t->rows, has_ids ? &ids : NULL, values, err);
     if (rc == TEL_OK)
         vt->holes[hole] = values;
     return rc;
@@ -400,15 +417,16 @@ tel_code view_candidates(struct view *v, uint32_t number, uint32_t hole,
     const struct read_template *t = &v->reader->templates[number];
     const struct read_hole *h = &t->holes[hole];
     struct column_id_rows ids = {.slots = 0};
-    if (t->id_slots) {
+    struct cursor node =
+        cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
+    bool has_ids = t->id_slots && column_has_ids(node);
+    if (has_ids) {
         tel_code rc = view_id_rows(v, number, &ids, err);
         if (rc != TEL_OK)
             return rc;
     }
-    struct cursor node =
-        cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
-    return column_find_candidates(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, probe,
-                                  bits, err);
+    return column_find_candidates(&v->streams, &node, t->rows, has_ids ? &ids : NULL, probe, bits,
+                                  err);
 }
 
 tel_code view_template(struct view *v, uint32_t number, struct tel_error *err)

@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "shard/segment/column_read.h"
 #include "shard/segment/reader.h"
 
 /* What the keys of rows are made of. */
@@ -174,13 +175,14 @@ tel_code view_pick_hole(struct view *v, uint32_t number, uint32_t hole, const ui
             ret[i] = vt->holes[hole][at[i]];
         return TEL_OK;
     }
-    if (t->id_slots) {
+    struct cursor node = cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
+    bool has_ids = t->id_slots && column_has_ids(node);
+    if (has_ids) {
         tel_code rc = view_id_rows(v, number, &ids, err);
         if (rc != TEL_OK)
             return rc;
     }
-    struct cursor node = cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
-    return column_pick(&v->streams, &node, t->rows, t->id_slots ? &ids : NULL, at, count, ret, err);
+    return column_pick(&v->streams, &node, t->rows, has_ids ? &ids : NULL, at, count, ret, err);
 }
 
 tel_code view_pick_bodies(struct view *v, uint32_t number, const uint32_t *at, size_t count,

@@ -54,6 +54,45 @@ static void test_split(void **state)
     tel_arena_free(&arena);
 }
 
+/* Which queries look at bodies by a pattern alone, and which do not mind the order of their rows. */
+static void test_shortcuts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool excerpt, any_order;
+    } table[] = {
+        {"* | extract \"<x> y\"", false, false},
+        {"* | extract \"<x> y\" | fields x", true, false},
+        {"* | extract \"<x> y\" | stats avg(x), quantile(0.9, x) q", true, true},
+        {"* | extract \"<x> y\" | stats by (_msg) count()", false, true},
+        {"* | extract \"<_msg> y\" | fields _msg", false, false},
+        {"* | extract \"<x> y\" from a | fields x", false, false},
+        {"* | extract if (c:1) \"<x> y\" | fields x", false, false},
+        {"* | extract_regexp \"(?P<x>[0-9])\" | fields x", false, false},
+        {"* | fields _msg | extract \"<x> y\" | fields x", false, false},
+        {"* | extract \"<x> y\" | extract \"<z> y\" | fields x, z", false, false},
+        {"* | filter a | stats sum(b)", false, true},
+        {"* | stats values(a)", false, false},
+        {"* | top 5 by (a)", false, true},
+        {"* | uniq by (a)", false, true},
+        {"* | sort by (a) | limit 5", false, false},
+        {"* | limit 5", false, false},
+        {"*", false, false},
+    };
+    struct tel_arena arena = {0};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(table); i++) {
+        bool partial;
+        struct tel_query *q = parse(table[i].text, &arena);
+        size_t split = tel_query_split(q, &partial);
+        if ((tel_query_excerpt(q) != NULL) != table[i].excerpt ||
+            (partial && tel_query_any_order(q, split)) != table[i].any_order)
+            fail_msg("%s", table[i].text);
+        tel_query_done(q);
+    }
+    tel_arena_free(&arena);
+}
+
 static void test_needed_fields(void **state)
 {
     (void)state;
@@ -406,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_needed_fields),
+        cmocka_unit_test(test_shortcuts),
         cmocka_unit_test(test_time_limits),
         cmocka_unit_test(test_memory_is_limited),
         cmocka_unit_test(test_stops_and_ends_early),

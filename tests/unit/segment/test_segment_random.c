@@ -17,13 +17,14 @@
 #include "common/logsql/bucket.h"
 #include "common/logsql/filter.h"
 #include "common/logsql/parser.h"
+#include "common/logsql/pattern.h"
 #include "shard/segment/events.h"
 #include "shard/segment/segment.h"
 #include "tests/unit/segment/segment_text.h"
 
 static uint64_t seed;
 static unsigned rounds = 12;
-static unsigned long asked, found_some, found_rows, grouped, grouped_rows;
+static unsigned long excerpts, shorter, asked, found_some, found_rows, grouped, grouped_rows;
 
 struct world {
     struct tel_rand rand;
@@ -425,6 +426,113 @@ static void random_groups(struct world *w, const struct segment_query *query,
     tel_map_free(&got);
 }
 
+/* ---- excerpts, and rows in any order ------------------------------------------------------------ */
+
+/* A pattern whose texts are mostly pieces of some event's body, in its order. */
+static void random_pattern(struct world *w, struct tel_arena *arena, struct tel_pattern *ret)
+{
+    struct tel_span body = w->events.items[tel_rand_below(&w->rand, w->events.len)].event->body;
+    size_t at = 0, count = 1 + tel_rand_below(&w->rand, 4);
+    *ret = (struct tel_pattern){TEL_ARENA_ARRAY(arena, struct tel_pattern_step, count), count};
+    for (size_t i = 0; i < count; i++) {
+        struct tel_pattern_step *step = &ret->steps[i];
+        size_t from = at + tel_rand_below(&w->rand, 20);
+        from = from < body.len ? from : body.len;
+        at = from + 1 + tel_rand_below(&w->rand, 8);
+        at = at < body.len ? at : body.len;
+        step->prefix = tel_span_slice(body, from, at);
+        if (step->prefix.len == 0 && i > 0)
+            step->prefix = some_text(w);
+        if (i == 0 && tel_rand_below(&w->rand, 6) == 0)
+            step->prefix = TEL_SPAN("");
+        step->has_field = i + 1 < count || tel_rand_below(&w->rand, 2) || count == 1;
+        step->field = TEL_SPAN("x");
+        step->option = tel_rand_below(&w->rand, 3) ? TEL_SPAN("") : TEL_SPAN("plain");
+    }
+}
+
+/* A row as text: what the pattern makes of its body (all of that, without one), and other fields. */
+static struct tel_span row_text(struct tel_block_source *src, const struct tel_span *const *columns,
+                                const struct tel_pattern *pattern, size_t row,
+                                struct tel_arena *arena)
+{
+    struct tel_buf text = {0};
+    struct tel_span values[8], body = columns[0] ? columns[0][row] : TEL_SPAN("");
+    if (!pattern)
+        values[0] = body;
+    else
+        tel_pattern_match(pattern, body, arena, values);
+    for (size_t i = 0; i < (pattern ? pattern->count : 1); i++)
+        tel_buf_printf(&text, "%zu:%.*s ", values[i].len, TEL_SPAN_ARG(values[i]));
+    for (size_t c = 1; c < 6; c++) {
+        struct tel_span v = columns[c] ? columns[c][row] : TEL_SPAN("");
+        tel_buf_printf(&text, "%zu:%.*s ", v.len, TEL_SPAN_ARG(v));
+    }
+    if (src->keys)
+        tel_buf_printf(&text, "%lld", (long long)src->keys[row].time_ns);
+    struct tel_span ret = tel_arena_copy(arena, tel_buf_span(&text));
+    tel_buf_free(&text);
+    return ret;
+}
+
+static int text_cmp(const void *a, const void *b)
+{
+    return tel_span_cmp(*(const struct tel_span *)a, *(const struct tel_span *)b);
+}
+
+static struct tel_span *row_texts(struct tel_block_source *src, const struct tel_pattern *pattern,
+                                  bool sorted, struct tel_arena *arena)
+{
+    static const char *const names[] = {"_msg", "level", "host", "severity", "_stream", "trace_id"};
+    const struct tel_span *columns[6];
+    struct tel_error err;
+    struct tel_span *texts = TEL_ARENA_ARRAY(arena, struct tel_span, src->rows + 1);
+    for (size_t c = 0; c < TEL_ARRAY_LEN(names); c++)
+        check_ok(src->ops->column(src, tel_span_cstr(names[c]), &columns[c], &err), &err);
+    for (size_t i = 0; i < src->rows; i++)
+        texts[i] = row_text(src, columns, pattern, i, arena);
+    if (sorted && src->rows)
+        qsort(texts, src->rows, sizeof(*texts), text_cmp);
+    return texts;
+}
+
+static void random_excerpt(struct world *w, struct segment_query query, struct tel_span what,
+                           struct tel_arena *arena)
+{
+    struct tel_pattern pattern;
+    struct tel_error err;
+    struct segment_counters counters = {0};
+    struct tel_block_source *want = expected(w, &query, arena), *got;
+    random_pattern(w, arena, &pattern);
+    query.excerpt = tel_rand_below(&w->rand, 4) ? &pattern : NULL;
+    query.any_order = tel_rand_below(&w->rand, 2);
+    check_ok(segment_select(w->reader, &query, arena, &got, &counters, &err), &err);
+    if (want->rows != got->rows)
+        fail_msg("%zu rows instead of %zu for %.*s (seed %llu)", got->rows, want->rows,
+                 TEL_SPAN_ARG(what), (unsigned long long)seed);
+    want->keys = got->keys ? want->keys : NULL;
+    struct tel_span *a = row_texts(want, query.excerpt, !got->keys, arena);
+    struct tel_span *b = row_texts(got, query.excerpt, !got->keys, arena);
+    for (size_t i = 0; i < want->rows; i++) {
+        if (!tel_span_eq(a[i], b[i]))
+            fail_msg("row %zu of an excerpt of %.*s: \"%.*s\" instead of \"%.*s\" (seed %llu)", i,
+                     TEL_SPAN_ARG(what), TEL_SPAN_ARG(b[i]), TEL_SPAN_ARG(a[i]),
+                     (unsigned long long)seed);
+    }
+    if (!query.excerpt || want->rows < 2)
+        return;
+    struct tel_block_source *whole;
+    const struct tel_span *long_ones, *short_ones;
+    query.excerpt = NULL;
+    check_ok(segment_select(w->reader, &query, arena, &whole, &counters, &err), &err);
+    check_ok(whole->ops->column(whole, TEL_SPAN("_msg"), &long_ones, &err), &err);
+    check_ok(got->ops->column(got, TEL_SPAN("_msg"), &short_ones, &err), &err);
+    for (size_t i = 0; i < want->rows && long_ones; i++) {
+        excerpts++;
+        shorter += !short_ones || short_ones[i].len < long_ones[i].len;
+    }
+}
+
 static void random_query(struct world *w)
 {
     struct tel_arena arena;
@@ -455,6 +563,7 @@ static void random_query(struct world *w)
     found_rows += want->rows;
     if (tel_rand_below(&w->rand, 10) == 0)
         same_columns(want, got);
+    random_excerpt(w, query, tel_buf_span(&text), &arena);
     query.newest = 0;
     uint64_t count;
     want = expected(w, &query, &arena);
@@ -520,9 +629,11 @@ static void test_random(void **state)
     segment_learnt_free(learnt);
     print_message("%lu queries, %lu found some rows but not all, %lu rows\n", asked, found_some,
                   found_rows);
+    print_message("%lu excerpts of rows, %lu of them shorter\n", excerpts, shorter);
     print_message("%lu groupings without rows, of %lu rows\n", grouped, grouped_rows);
     assert_true(found_some * 4 > asked); /* else the queries are no test */
     assert_true(grouped * 4 > asked);
+    assert_true(shorter * 20 > excerpts);
 }
 
 int main(int argc, char **argv)
