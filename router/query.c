@@ -221,6 +221,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
     if (rc != TEL_OK)
         return rc;
     bool streams = tel_query_is_streaming(q->tree) && !q->newest;
+    request.rows_in_end = !streams; /* nobody waits for the first row alone */
     struct shard_map *map = router_map(q->router);
     size_t partitions;
     shard_map_partitions(map, &partitions);

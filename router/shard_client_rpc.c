@@ -160,6 +160,10 @@ static void on_search(const Telescope__Shard__V1__SearchResponse *msg, void *dat
         rows = res->rows;
     else if (res->kind_case == TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END)
         s->end = res->end;
+    if (s->end && s->end->rows) { /* the last rows, sent along */
+        rows = s->end->rows;
+        s->end->rows = NULL;
+    }
     res->kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND__NOT_SET;
     res->rows = NULL;
     protobuf_c_message_free_unpacked(&res->base, NULL);

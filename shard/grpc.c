@@ -8,7 +8,8 @@
 #include "schemas/schemas.h"
 #include "shard/service.h"
 
-#define QUEUE_MAX 1024u
+#define QUEUE_MAX  1024u
+#define HELD_BYTES (256u << 10) /* of rows that wait for the end */
 
 struct shard_grpc {
     Telescope__Shard__V1__Shard_Service service; /* first: protobuf-c hands it to the handlers */
@@ -25,21 +26,53 @@ static struct shard_grpc *grpc_of(Telescope__Shard__V1__Shard_Service *service)
 
 /* ---- Search ------------------------------------------------------------------------------------- */
 
-static tel_code send_rows(void *ctx, Telescope__Shard__V1__RowBatch *batch, struct tel_error *err)
+/* A search's answer on its way. Its sink is called by one thread at a time. */
+struct answer {
+    struct tel_rpc_call *call;
+    bool may_hold;                        /* the router waits for all of the answer anyway */
+    Telescope__Shard__V1__RowBatch *held; /* to be sent with the end, if nothing comes behind it */
+};
+
+static tel_code send_batch(struct answer *a, Telescope__Shard__V1__RowBatch *batch,
+                           struct tel_error *err)
 {
     Telescope__Shard__V1__SearchResponse response = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
     response.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_ROWS;
     response.rows = batch;
-    tel_code rc = tel_rpc_send_wait(ctx, &response.base);
+    tel_code rc = tel_rpc_send_wait(a->call, &response.base);
     protobuf_c_message_free_unpacked(&batch->base, NULL);
     if (rc != TEL_OK)
         tel_error_set(err, rc, "cannot send rows: %s", tel_code_text(rc));
     return rc;
 }
 
+static bool is_small(const Telescope__Shard__V1__RowBatch *batch)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->n_columns && bytes <= HELD_BYTES; i++)
+        bytes += batch->columns[i]->data.len + batch->columns[i]->n_lengths;
+    return bytes <= HELD_BYTES;
+}
+
+static tel_code send_rows(void *ctx, Telescope__Shard__V1__RowBatch *batch, struct tel_error *err)
+{
+    struct answer *a = ctx;
+    if (!a->may_hold)
+        return send_batch(a, batch, err);
+    Telescope__Shard__V1__RowBatch *before = a->held;
+    a->held = batch;
+    tel_code rc = before ? send_batch(a, before, err) : TEL_OK;
+    if (rc == TEL_OK && !is_small(batch)) {
+        a->held = NULL;
+        rc = send_batch(a, batch, err);
+    }
+    return rc;
+}
+
 static tel_code call_stop(void *ctx)
 {
-    const struct tel_rpc_call *call = ctx;
+    const struct answer *a = ctx;
+    const struct tel_rpc_call *call = a->call;
     if (tel_rpc_call_ms_left(call) <= 0)
         return TEL_ERR_TIMEOUT;
     return tel_rpc_call_cancelled(call) ? TEL_ERR_CANCELLED : TEL_OK;
@@ -51,23 +84,23 @@ static void search(Telescope__Shard__V1__Shard_Service *service,
 {
     (void)closure;
     struct tel_rpc_call *call = closure_data;
-    struct shard_sink sink = {call, send_rows, call_stop};
+    struct answer answer = {.call = call, .may_hold = request->rows_in_end};
+    struct shard_sink sink = {&answer, send_rows, call_stop};
     Telescope__Shard__V1__SearchEnd *end;
     struct tel_error err = {0};
     tel_code rc = shard_search(grpc_of(service)->server, request, &sink, &end, &err);
     if (rc != TEL_OK) {
+        if (answer.held)
+            protobuf_c_message_free_unpacked(&answer.held->base, NULL);
         tel_rpc_finish_error(call, &err);
         return;
     }
+    end->rows = answer.held;
     Telescope__Shard__V1__SearchResponse response = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
     response.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END;
     response.end = end;
-    rc = tel_rpc_send_wait(call, &response.base);
+    tel_rpc_send_last(call, &response.base);
     protobuf_c_message_free_unpacked(&end->base, NULL);
-    if (rc == TEL_OK)
-        tel_rpc_finish_ok(call);
-    else
-        tel_rpc_finish(call, tel_rpc_status_from_code(rc), "%s", tel_code_text(rc));
 }
 
 /* ---- Status ------------------------------------------------------------------------------------- */

@@ -1,16 +1,19 @@
 /*
  * bench_router: what a router adds to the slowest shard, and how many small queries it answers.
  *
- * Shard servers run in this process, over real gRPC sockets; each answers a search by working for
- * --work-ms (a sleep: the shards of a cluster have CPUs of their own, these do not) and sending
- * --rows rows. A query's overhead is the time that its client waits over HTTP, less the time that
- * the slowest of its searches took inside its server: parsing, planning, fan-out, both networks,
- * merging, JSON. The control is the same search asked of one shard directly, without a router: its
- * overhead is what a gRPC call costs here and no router could save.
+ * Shard servers are processes, this program with --serve, as they are in a cluster (in one process
+ * all share gRPC's one poller, and what that costs is not the router's doing). Each answers a search
+ * by working for --work-ms (a sleep: the shards of a cluster have CPUs of their own, these do not)
+ * and sending --rows rows. A query's overhead is the time that its client waits over HTTP, less the
+ * time that the slowest of its searches took inside its server, which it leaves in shared memory:
+ * parsing, planning, fan-out, both networks, merging, JSON. The control is the same searches asked of
+ * the same shards directly, without a router: their overhead is what the calls cost on this machine,
+ * its shards' share of the CPUs included, and no router could save. The CPU is this process's: router
+ * and clients.
  *
- * The failing cluster is made of processes, this program with --serve: shard i holds partitions i
- * and i - 1, so that each has two replicas; every tenth is then stopped (SIGSTOP: it takes
- * connections and says nothing) or killed. A query fails if a row of any partition is missing.
+ * In the failing cluster shard i holds partitions i and i - 1, so that each has two replicas; every
+ * tenth is then stopped (SIGSTOP: it takes connections and says nothing) or killed. A query fails if
+ * a row of any partition is missing.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +26,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -44,7 +48,8 @@
 
 static unsigned work_ms = 5, row_count = 100, queries = 400, concurrent = 1000, rounds = 10;
 static unsigned cluster_size = 32, hedge_ms = 200;
-static _Atomic int64_t slowest[SLOTS]; /* by the query's number: its slowest search, in ns */
+static _Atomic int64_t *slowest; /* [SLOTS] by the query's number: its slowest search, in ns; shared */
+static int slots_fd = -1;
 static _Atomic unsigned numbers;
 
 static int64_t now_ns(void)
@@ -69,9 +74,30 @@ struct shard {
     char address[32];
 };
 
-/* The newest rows of a partition, newest first. */
-static void send_rows(struct tel_rpc_call *call, uint32_t partition, uint32_t n)
+static void send_end(struct tel_rpc_call *call, const uint32_t *partitions, size_t n,
+                     Telescope__Shard__V1__RowBatch *rows)
 {
+    Telescope__Shard__V1__PartitionState state[SHARDS_MAX], *states[SHARDS_MAX];
+    n = TEL_MIN(n, SHARDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        telescope__shard__v1__partition_state__init(&state[i]);
+        state[i].partition = partitions[i];
+        states[i] = &state[i];
+    }
+    Telescope__Shard__V1__SearchEnd end = TELESCOPE__SHARD__V1__SEARCH_END__INIT;
+    end.n_partitions = n;
+    end.partitions = states;
+    end.rows = rows;
+    Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
+    res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END;
+    res.end = &end;
+    tel_rpc_send_last(call, &res.base);
+}
+
+/* The newest rows of a partition, newest first, as a shard server sends them. */
+static void answer(struct tel_rpc_call *call, const Telescope__Shard__V1__SearchRequest *req)
+{
+    uint32_t partition = req->partitions[0], n = (uint32_t)TEL_MIN(row_count, req->max_rows);
     int64_t *times = tel_calloc(n, sizeof(*times));
     uint32_t *partitions = tel_calloc(n, sizeof(*partitions));
     int64_t *offsets = tel_calloc(n, sizeof(*offsets));
@@ -106,36 +132,13 @@ static void send_rows(struct tel_rpc_call *call, uint32_t partition, uint32_t n)
     rows.indexes = indexes;
     rows.n_columns = 2;
     rows.columns = columns;
-    Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
-    res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_ROWS;
-    res.rows = &rows;
-    if (n > 0 && tel_rpc_send_wait(call, &res.base) != TEL_OK)
-        fprintf(stderr, "bench_router: rows were not sent\n");
+    send_end(call, req->partitions, req->n_partitions, n > 0 ? &rows : NULL);
     free(times);
     free(partitions);
     free(offsets);
     free(indexes);
     free(lengths);
     free(text);
-}
-
-static void send_end(struct tel_rpc_call *call, const uint32_t *partitions, size_t n)
-{
-    Telescope__Shard__V1__PartitionState state[SHARDS_MAX], *states[SHARDS_MAX];
-    n = TEL_MIN(n, SHARDS_MAX);
-    for (size_t i = 0; i < n; i++) {
-        telescope__shard__v1__partition_state__init(&state[i]);
-        state[i].partition = partitions[i];
-        states[i] = &state[i];
-    }
-    Telescope__Shard__V1__SearchEnd end = TELESCOPE__SHARD__V1__SEARCH_END__INIT;
-    end.n_partitions = n;
-    end.partitions = states;
-    Telescope__Shard__V1__SearchResponse res = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__INIT;
-    res.kind_case = TELESCOPE__SHARD__V1__SEARCH_RESPONSE__KIND_END;
-    res.end = &end;
-    if (tel_rpc_send_wait(call, &res.base) != TEL_OK)
-        fprintf(stderr, "bench_router: an end was not sent\n");
 }
 
 static void search(Telescope__Shard__V1__Shard_Service *self,
@@ -147,13 +150,11 @@ static void search(Telescope__Shard__V1__Shard_Service *self,
     int64_t begun = now_ns();
     if (work_ms)
         nanosleep(&(struct timespec){.tv_nsec = (long)(work_ms * TEL_NS_PER_MS)}, NULL);
-    send_rows(call, req->partitions[0], (uint32_t)TEL_MIN(row_count, req->max_rows));
-    send_end(call, req->partitions, req->n_partitions);
     _Atomic int64_t *slot = &slowest[(uint64_t)req->start_ns % SLOTS];
     int64_t took = now_ns() - begun, was = atomic_load(slot);
     while (was < took && !atomic_compare_exchange_weak(slot, &was, took))
         ;
-    tel_rpc_finish_ok(call);
+    answer(call, req);
 }
 
 static bool dispatch(void *ctx, void (*run)(void *arg), void *arg)
@@ -181,16 +182,77 @@ static void shard_start(struct shard *s)
     snprintf(s->address, sizeof(s->address), "127.0.0.1:%u", port);
 }
 
-static void shard_stop(struct shard *s)
+/* --serve: a shard in a process of its own, until it is killed or its parent ends. */
+static void serve(void)
 {
-    tel_rpc_server_free(s->server);
-    tel_rpc_workers_free(s->workers);
+    static struct shard s;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    shard_start(&s);
+    printf("%s\n", s.address);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+/* Slots that shards' processes write to: fd < 0 makes them. */
+static void slots_map(int fd)
+{
+    size_t bytes = SLOTS * sizeof(*slowest);
+    slots_fd = fd >= 0 ? fd : memfd_create("bench_router", 0);
+    void *at = slots_fd >= 0 && (fd >= 0 || ftruncate(slots_fd, (off_t)bytes) == 0)
+                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, slots_fd, 0)
+                   : MAP_FAILED;
+    if (at == MAP_FAILED) {
+        fprintf(stderr, "bench_router: shared memory: %s\n", strerror(errno));
+        exit(1);
+    }
+    slowest = at;
+}
+
+struct server {
+    pid_t pid;
+    char address[32];
+};
+
+static void server_start(struct server *s)
+{
+    char work[16], rows[16], slots[16];
+    snprintf(work, sizeof(work), "%u", work_ms);
+    snprintf(rows, sizeof(rows), "%u", row_count);
+    snprintf(slots, sizeof(slots), "%d", slots_fd);
+    char *argv[] = {(char *)(uintptr_t) "bench_router", (char *)(uintptr_t) "--work-ms", work,
+                    (char *)(uintptr_t) "--rows",       rows,
+                    (char *)(uintptr_t) "--serve",      slots,
+                    NULL};
+    int out[2];
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (pipe2(out, O_CLOEXEC) != 0 || posix_spawn_file_actions_adddup2(&actions, out[1], 1) != 0 ||
+        posix_spawn(&s->pid, "/proc/self/exe", &actions, NULL, argv, environ) != 0) {
+        fprintf(stderr, "bench_router: a shard's process does not start\n");
+        exit(1);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    FILE *f = fdopen(out[0], "r");
+    if (!f || !fgets(s->address, sizeof(s->address), f)) {
+        fprintf(stderr, "bench_router: a shard's process says nothing\n");
+        exit(1);
+    }
+    s->address[strcspn(s->address, "\n")] = '\0';
+    fclose(f);
+}
+
+static void server_stop(struct server *s)
+{
+    kill(s->pid, SIGKILL);
+    waitpid(s->pid, NULL, 0);
 }
 
 /* ---- the router and its clients -------------------------------------------------------------- */
 
 struct bench {
-    struct shard shards[SHARDS_MAX];
+    struct server servers[SHARDS_MAX];
     unsigned shard_count;
     struct shard_client *client;
     struct router *router;
@@ -221,8 +283,8 @@ static void bench_start(struct bench *b, unsigned shards)
     struct shard_map *map = shard_map_new(0);
     b->shard_count = shards;
     for (unsigned i = 0; i < shards; i++) {
-        shard_start(&b->shards[i]);
-        must(shard_map_add(map, i, b->shards[i].address, &err), &err);
+        server_start(&b->servers[i]);
+        must(shard_map_add(map, i, b->servers[i].address, &err), &err);
     }
     router_serve(b, map, -1);
 }
@@ -239,7 +301,7 @@ static void bench_stop(struct bench *b)
 {
     router_stop(b);
     for (unsigned i = 0; i < b->shard_count; i++)
-        shard_stop(&b->shards[i]);
+        server_stop(&b->servers[i]);
 }
 
 static int connect_to(const char *address)
@@ -319,7 +381,7 @@ static double percentile_ms(int64_t *v, size_t n, double p)
     return (double)v[i] / 1e6;
 }
 
-/* ---- the control: one shard, no router ------------------------------------------------------- */
+/* ---- the control: no router ------------------------------------------------------------------ */
 
 static void direct_rows(void *user, struct shard_search *s, Telescope__Shard__V1__RowBatch *batch)
 {
@@ -337,7 +399,7 @@ static void direct_end(void *user, struct shard_search *s, tel_code code,
     protobuf_c_message_free_unpacked(&end->base, NULL);
 }
 
-/* The overhead of `queries` searches, asked of one shard as a router asks it. */
+/* The overhead of `queries` times a search of every shard, asked as a router asks. */
 static void direct(struct bench *b, double *ret_p50, double *ret_p99)
 {
     static const struct shard_events events = {direct_rows, direct_end};
@@ -347,6 +409,7 @@ static void direct(struct bench *b, double *ret_p50, double *ret_p99)
     Telescope__Shard__V1__SearchRequest req = TELESCOPE__SHARD__V1__SEARCH_REQUEST__INIT;
     req.query = (char *)(uintptr_t) "block";
     req.max_rows = 100;
+    req.rows_in_end = true;
     req.n_partitions = 1;
     req.partitions = &partition;
     for (unsigned i = 0; i < queries; i++) {
@@ -355,7 +418,8 @@ static void direct(struct bench *b, double *ret_p50, double *ret_p99)
         req.start_ns = number;
         int64_t begun = now_ns(), ended = 0;
         struct shard_gather *g = ops->gather(b->client);
-        ops->search(g, b->shards[0].address, &req, 10000, &events, &ended);
+        for (partition = 0; partition < b->shard_count; partition++)
+            ops->search(g, b->servers[partition].address, &req, 10000, &events, &ended);
         while (ops->run(g, 50) > 0)
             ;
         ops->gather_free(g);
@@ -384,17 +448,16 @@ static void overhead(unsigned shards, struct tel_buf *json)
     double p50 = percentile_ms(t.overhead.items, t.overhead.len, 0.5);
     double p99 = percentile_ms(t.overhead.items, t.overhead.len, 0.99);
     printf("%2u shards: overhead p50 %.3f ms, p99 %.3f ms; query p50 %.3f ms, p99 %.3f ms; "
-           "CPU %.0f us a query, shards included; %u failed\n",
+           "CPU %.0f us a query; %u failed\n",
            shards, p50, p99, percentile_ms(t.total.items, t.total.len, 0.5),
            percentile_ms(t.total.items, t.total.len, 0.99), cpu_us, t.failed);
     fflush(stdout);
     tel_buf_printf(json, "\"overhead_%u\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"failed\":%u},", shards,
                    p50, p99, t.failed);
-    if (shards == 1) {
-        direct(&b, &p50, &p99);
-        printf("   control, no router: overhead p50 %.3f ms, p99 %.3f ms\n", p50, p99);
-        tel_buf_printf(json, "\"overhead_direct\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f},", p50, p99);
-    }
+    direct(&b, &p50, &p99);
+    printf("   control, no router: overhead p50 %.3f ms, p99 %.3f ms\n", p50, p99);
+    fflush(stdout);
+    tel_buf_printf(json, "\"direct_%u\":{\"p50_ms\":%.3f,\"p99_ms\":%.3f},", shards, p50, p99);
     close(fd);
     tel_buf_free(&buf);
     tel_vec_free(&t.total);
@@ -452,7 +515,7 @@ static void many(unsigned shards, struct tel_buf *json)
     double p50 = percentile_ms(all.total.items, all.total.len, 0.5);
     double p99 = percentile_ms(all.total.items, all.total.len, 0.99);
     printf("%u clients at once, %u shards: %.0f queries/s, p50 %.1f ms, p99 %.1f ms; CPU %.0f us a "
-           "query, shards and clients included; peak %.0f MB; %u failed\n",
+           "query, clients included; peak %.0f MB; %u failed\n",
            concurrent, shards, rate, p50, p99, cpu_us, (double)tel_process_peak_rss_bytes() / 1e6,
            all.failed);
     tel_buf_printf(json,
@@ -466,51 +529,6 @@ static void many(unsigned shards, struct tel_buf *json)
 }
 
 /* ---- processes, some of them failing --------------------------------------------------------- */
-
-struct server {
-    pid_t pid;
-    char address[32];
-};
-
-/* --serve: a shard in a process of its own, until it is killed or its parent ends. */
-static void serve(void)
-{
-    static struct shard s;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    shard_start(&s);
-    printf("%s\n", s.address);
-    fflush(stdout);
-    for (;;)
-        pause();
-}
-
-static void server_start(struct server *s)
-{
-    char work[16], rows[16];
-    snprintf(work, sizeof(work), "%u", work_ms);
-    snprintf(rows, sizeof(rows), "%u", row_count);
-    char *argv[] = {(char *)(uintptr_t) "bench_router", (char *)(uintptr_t) "--serve",
-                    (char *)(uintptr_t) "--work-ms",    work,
-                    (char *)(uintptr_t) "--rows",       rows,
-                    NULL};
-    int out[2];
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    if (pipe2(out, O_CLOEXEC) != 0 || posix_spawn_file_actions_adddup2(&actions, out[1], 1) != 0 ||
-        posix_spawn(&s->pid, "/proc/self/exe", &actions, NULL, argv, environ) != 0) {
-        fprintf(stderr, "bench_router: a shard's process does not start\n");
-        exit(1);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    close(out[1]);
-    FILE *f = fdopen(out[0], "r");
-    if (!f || !fgets(s->address, sizeof(s->address), f)) {
-        fprintf(stderr, "bench_router: a shard's process says nothing\n");
-        exit(1);
-    }
-    s->address[strcspn(s->address, "\n")] = '\0';
-    fclose(f);
-}
 
 static void ask_phase(const struct bench *b, const char *name, const char *label,
                       struct tel_buf *json)
@@ -558,10 +576,8 @@ static void failing(struct tel_buf *json)
     tel_buf_add_char(json, ',');
     ask_phase(&b, "cluster_failing", "every tenth stopped or killed", json);
     router_stop(&b);
-    for (unsigned i = 0; i < cluster_size; i++) {
-        kill(servers[i].pid, SIGKILL);
-        waitpid(servers[i].pid, NULL, 0);
-    }
+    for (unsigned i = 0; i < cluster_size; i++)
+        server_stop(&servers[i]);
 }
 
 static void usage(void)
@@ -592,9 +608,9 @@ int main(int argc, char **argv)
         {"queries", required_argument, NULL, 'q'}, {"clients", required_argument, NULL, 'c'},
         {"rounds", required_argument, NULL, 'n'},  {"corpus", required_argument, NULL, 'f'},
         {"processes", required_argument, NULL, 'p'}, {"hedge-ms", required_argument, NULL, 'e'},
-        {"serve", no_argument, NULL, 's'},         {"help", no_argument, NULL, 'h'},
+        {"serve", required_argument, NULL, 's'},         {"help", no_argument, NULL, 'h'},
         {0}};
-    bool is_server = false;
+    int serve_fd = -1;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         unsigned v = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
         if (c == 'w')
@@ -612,14 +628,15 @@ int main(int argc, char **argv)
         else if (c == 'e')
             hedge_ms = TEL_MAX(v, 1);
         else if (c == 's')
-            is_server = true;
+            serve_fd = (int)v;
         else if (c != 'f') {
             usage();
             return c == 'h' ? 0 : 2;
         }
     }
     tel_limits_raise_open_files(65536);
-    if (is_server)
+    slots_map(serve_fd);
+    if (serve_fd >= 0)
         serve();
     struct tel_buf json = {0};
     tel_buf_add_char(&json, '{');

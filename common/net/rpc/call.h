@@ -32,6 +32,10 @@ TEL_MUST_USE tel_code tel_rpc_send(struct tel_rpc_call *call, const ProtobufCMes
  * cancelled, which its deadline does too. */
 TEL_MUST_USE tel_code tel_rpc_send_wait(struct tel_rpc_call *call, const ProtobufCMessage *msg);
 
+/* Sends the last message of a stream and ends the call with OK, both in one write. Waits for room,
+ * as tel_rpc_send_wait does. When msg cannot be sent the call ends with what is wrong. */
+void tel_rpc_send_last(struct tel_rpc_call *call, const ProtobufCMessage *msg);
+
 /* Ends the call. Messages that are queued go out first. The text reaches the peer: no secrets. */
 void tel_rpc_finish(struct tel_rpc_call *call, enum tel_rpc_status status, const char *fmt, ...)
     TEL_PRINTF(3, 4);

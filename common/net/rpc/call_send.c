@@ -2,7 +2,8 @@
  * What a call sends. Messages wait in a queue of at most window_bytes (a message larger than that
  * goes alone); one SEND batch is under way at a time, and the first carries the initial metadata,
  * the last the status. WRITE_BUFFER_HINT tells core that more follows at once: three times the
- * messages a second for small ones.
+ * messages a second for small ones. The last message and the status go in one batch
+ * (tel_rpc_send_last): a small answer is then one write, and one wake-up of its reader.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,8 +99,11 @@ static bool call_gone(const struct tel_rpc_call *call)
     return call->broken || atomic_load(&call->cancelled);
 }
 
-static tel_code call_send(struct tel_rpc_call *call, const ProtobufCMessage *msg, bool wait)
+enum send_how { SEND_OR_FAIL, SEND_WAIT, SEND_LAST /* as WAIT; the end, which follows, starts it */ };
+
+static tel_code call_send(struct tel_rpc_call *call, const ProtobufCMessage *msg, enum send_how how)
 {
+    bool wait = how != SEND_OR_FAIL;
     size_t size = protobuf_c_message_get_packed_size(msg);
     if (size > call->server->options.send_max_bytes)
         return TEL_ERR_LIMIT;
@@ -120,20 +124,21 @@ static tel_code call_send(struct tel_rpc_call *call, const ProtobufCMessage *msg
     tel_vec_push(&call->queue, buf);
     call->stats.messages_out++;
     call->stats.bytes_out += size;
-    call_pump(call);
+    if (how != SEND_LAST)
+        call_pump(call);
     pthread_mutex_unlock(&call->lock);
     return TEL_OK;
 }
 
 tel_code tel_rpc_send(struct tel_rpc_call *call, const ProtobufCMessage *msg)
 {
-    return call_send(call, msg, false);
+    return call_send(call, msg, SEND_OR_FAIL);
 }
 
 tel_code tel_rpc_send_wait(struct tel_rpc_call *call, const ProtobufCMessage *msg)
 {
     TEL_CHECK(!rpc_on_poller());
-    return call_send(call, msg, true);
+    return call_send(call, msg, SEND_WAIT);
 }
 
 /* Text of a status goes over the wire as UTF-8. Takes text over. */
@@ -165,6 +170,16 @@ void tel_rpc_finish(struct tel_rpc_call *call, enum tel_rpc_status status, const
 void tel_rpc_finish_ok(struct tel_rpc_call *call)
 {
     call_end(call, TEL_RPC_OK, NULL);
+}
+
+void tel_rpc_send_last(struct tel_rpc_call *call, const ProtobufCMessage *msg)
+{
+    TEL_CHECK(!rpc_on_poller());
+    tel_code rc = call_send(call, msg, SEND_LAST);
+    if (rc == TEL_OK)
+        tel_rpc_finish_ok(call);
+    else
+        tel_rpc_finish(call, tel_rpc_status_from_code(rc), "%s", tel_code_text(rc));
 }
 
 void tel_rpc_finish_error(struct tel_rpc_call *call, const struct tel_error *err)

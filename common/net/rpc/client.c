@@ -2,7 +2,8 @@
  * Loop, stub and op.
  *
  *   stub (generated) -> stub_invoke -> op starts two batches:
- *        START   initial metadata, message, half-close; the server's initial metadata
+ *        START   initial metadata, message, half-close; the server's initial metadata, and, but for
+ *                bidi, its first message
  *        STATUS  the end, whatever it is
  *   and, one at a time while the reader wants more, READ; and for bidi SEND.
  *
@@ -282,7 +283,7 @@ static void op_refuse(struct tel_rpc_op *op, grpc_status_code status, const char
 
 static void op_begin(struct tel_rpc_op *op, const ProtobufCMessage *input)
 {
-    grpc_op ops[5] = {0};
+    grpc_op ops[6] = {0};
     size_t n = 0;
     ops[n].op = GRPC_OP_SEND_INITIAL_METADATA;
     ops[n].flags = op->wait_for_ready ? GRPC_INITIAL_METADATA_WAIT_FOR_READY |
@@ -303,6 +304,11 @@ static void op_begin(struct tel_rpc_op *op, const ProtobufCMessage *input)
     }
     ops[n].op = GRPC_OP_RECV_INITIAL_METADATA;
     ops[n++].data.recv_initial_metadata.recv_initial_metadata = &op->initial;
+    if (op->kind != TEL_RPC_BIDI) {
+        ops[n].op = GRPC_OP_RECV_MESSAGE;
+        ops[n++].data.recv_message.recv_message = &op->read_buf;
+        op->reading = true;
+    }
     op_batch(op, ops, n, &op->start);
     if (buf)
         grpc_byte_buffer_destroy(buf);
@@ -418,6 +424,14 @@ static void loop_event(struct tel_rpc_loop *loop, const grpc_event *ev)
         op_got(op);
         break;
     case OP_START:
+        op->sending = false;
+        if (op->reading && op->kind != TEL_RPC_BIDI) {
+            op->reading = false;
+            op_got(op);
+            break;
+        }
+        op_pump(op);
+        break;
     case OP_SEND:
         op->sending = false;
         op_pump(op);

@@ -81,6 +81,11 @@ static void echo_count(Telescope__Test__V1__Echo_Service *self, const request *r
     tel_code rc = TEL_OK;
     for (uint32_t i = 0; i < req->repeat && rc == TEL_OK; i++) {
         res.number = i;
+        if (req->last && i + 1 == req->repeat) {
+            tel_rpc_send_last(call, &res.base);
+            free(padding);
+            return;
+        }
         rc = tel_rpc_send_wait(call, &res.base);
         if (rc == TEL_OK)
             atomic_fetch_add(&echo->sent, 1);

@@ -147,6 +147,30 @@ static void test_stream(void **state)
     assert_int_equal(f->echo.ok, 2);
 }
 
+/* The last message with the end: one of many, and one that is all there is. */
+static void test_stream_last(void **state)
+{
+    struct fixture *f = *state;
+    static struct echo_result many = {0}, one = {0}, large = {0};
+    request req = REQUEST(.text = (char *)"x", .repeat = 500, .size = 3000, .last = true);
+    request alone = REQUEST(.text = (char *)"y", .repeat = 1, .size = 10, .last = true);
+    request too_large = REQUEST(.text = (char *)"z", .repeat = 1, .size = 17u << 20, .last = true);
+    count(f, &req, &many, 0);
+    count(f, &alone, &one, 0);
+    count(f, &too_large, &large, 0);
+    echo_run(f->loop);
+    assert_int_equal(many.messages, 500);
+    assert_int_equal(many.bytes, 500 * 3000);
+    assert_int_equal(many.status, TEL_RPC_OK);
+    assert_int_equal(many.ends, 1);
+    assert_int_equal(one.messages, 1);
+    assert_int_equal(one.bytes, 10);
+    assert_int_equal(one.status, TEL_RPC_OK);
+    assert_int_equal(large.messages, 0);
+    assert_int_equal(large.status, TEL_RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(large.ends, 1);
+}
+
 static void test_bidi(void **state)
 {
     struct fixture *f = *state;
@@ -712,6 +736,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unary, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unary_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stream_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bidi, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_client_cancels, setup, teardown),
