@@ -5,6 +5,7 @@
 
 #include "shard/ingest/partition.h"
 #include "shard/maintain/expire.h"
+#include "shard/query/residents.h"
 
 #define METRIC(...) TEL_METRIC_ITEM(struct shard_metrics, __VA_ARGS__)
 static const struct tel_metric_item items[] = {
@@ -59,6 +60,24 @@ void shard_metrics_partition(struct shard_metrics *m, struct partition *partitio
     show(&m->dead_bytes, l, (double)st.dead_bytes);
     show(&m->damaged, l, (double)(st.damaged_segments + st.broken_days));
     show(&m->paused, l, s.paused);
+}
+
+static void show_part(struct shard_metrics *m, const char *name, const struct residents_part *part)
+{
+    const char *const l[] = {name};
+    show(&m->resident_bytes, l, (double)part->bytes);
+    show(&m->resident_segments, l, (double)part->count);
+    count(&m->resident_hits, l, part->hits);
+    count(&m->resident_misses, l, part->misses);
+    count(&m->resident_dropped, l, part->dropped);
+}
+
+void shard_metrics_residents(struct shard_metrics *m, struct residents *residents)
+{
+    struct residents_stats stats;
+    residents_stats_get(residents, &stats);
+    show_part(m, "outline", &stats.outlines);
+    show_part(m, "words", &stats.words);
 }
 
 static void count_expired(void *ctx, const char *tenant, uint64_t events)

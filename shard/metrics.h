@@ -16,6 +16,9 @@ struct partition;
 /* Sets what is kept elsewhere. */
 void shard_metrics_partition(struct shard_metrics *metrics, struct partition *partition);
 
+struct residents;
+void shard_metrics_residents(struct shard_metrics *metrics, struct residents *residents);
+
 struct retention;
 struct expire_stats;
 void shard_metrics_retention(struct shard_metrics *metrics, struct retention *retention,

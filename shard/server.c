@@ -15,6 +15,7 @@
 #define MIB               (UINT64_C(1) << 20)
 #define MEMORY_BYTES      (128 * MIB)
 #define CACHE_BYTES       (64 * MIB)
+#define RESIDENT_BYTES    (96 * MIB)
 #define QUERY_BYTES       (256 * MIB)
 #define SEGMENT_ROWS      131072u
 #define FLUSH_MS          10000u
@@ -38,6 +39,8 @@ static void fill_defaults(struct shard_options *o)
         o->memory_bytes = MEMORY_BYTES;
     if (!o->cache_bytes)
         o->cache_bytes = CACHE_BYTES;
+    if (!o->resident_bytes)
+        o->resident_bytes = RESIDENT_BYTES;
     if (!o->query_memory_bytes)
         o->query_memory_bytes = QUERY_BYTES;
     if (!o->segment_rows)
@@ -131,6 +134,7 @@ static void collect_metrics(void *arg)
     tel_gauge_set(&s->metrics.cache_bytes, (double)cache.bytes);
     tel_counter_set(&s->metrics.cache_hits, cache.hits);
     tel_counter_set(&s->metrics.cache_misses, cache.misses);
+    shard_metrics_residents(&s->metrics, s->residents);
     struct results_stats results;
     results_stats_get(s->results, &results);
     tel_gauge_set(&s->metrics.result_bytes, (double)results.bytes);
@@ -181,6 +185,7 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
         .partitions = s->partitions,
         .partition_count = s->partition_count,
         .cache = s->cache,
+        .residents = s->residents,
         .results = s->results,
         .scratch = s->scratch,
         .pool = s->pool,
@@ -215,6 +220,7 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     tel_cond_init(&s->wake);
     s->shared = ldb_shared_new(BLOCK_CACHE_BYTES);
     s->cache = cache_new(s->options.cache_bytes);
+    s->residents = residents_new(s->options.resident_bytes);
     s->results = results_new(RESULTS_BYTES);
     struct merger_options merger = {
         .full_rows = s->options.segment_rows,
@@ -276,6 +282,7 @@ void shard_server_free(struct shard_server *s)
     pool_free(s->pool);
     scratch_free(s->scratch);
     cache_free(s->cache);
+    residents_free(s->residents);
     results_free(s->results);
     merger_free(s->merger);
     for (size_t i = 0; i < s->partition_count; i++)

@@ -25,6 +25,7 @@ struct shard_server {
     struct partition **partitions;
     size_t partition_count;
     struct cache *cache;
+    struct residents *residents;
     struct results *results;
     struct scratch *scratch;
     struct pool *pool;

@@ -45,6 +45,7 @@ struct shard_options {
 
     uint64_t memory_bytes;      /* for events not yet in segments, all partitions; 0: 128 MiB */
     uint64_t cache_bytes;       /* for open segments, kept between searches; 0: 64 MiB */
+    uint64_t resident_bytes;    /* for what stays of segments that are not open; 0: 96 MiB */
     uint64_t query_memory_bytes; /* a search's own limit; 0: 256 MiB */
     uint64_t segment_rows;      /* flush when a tenant's day has so many; 0: 131,072 */
     uint32_t flush_interval_ms; /* flush events of this age; 0: 10 s */

@@ -138,6 +138,7 @@ void shard_maintain_once(struct shard_server *s, bool *ret_busy)
         if (!s->disk_full)
             merge(s, store, ret_busy);
         cache_purge(s->cache);
+        residents_purge(s->residents);
         size_t deleted = 0;
         struct tel_error err;
         if (store_collect(store, &deleted, &err) != TEL_OK)

@@ -96,7 +96,7 @@ tel_code cache_take(struct cache *cache, struct store_segment *segment, struct c
     tel_code rc = store_handle_open(segment, &r->handle, err);
     if (rc == TEL_OK) {
         r->io = store_handle_io(r->handle);
-        rc = segment_reader_open(&r->io, &r->reader, err);
+        rc = segment_reader_begin(&r->io, &r->reader, err);
         if (rc != TEL_OK)
             name_error(segment, rc, err);
     }
@@ -126,6 +126,7 @@ static void drop_sections(struct cache *cache, struct cached_reader *r)
 void cache_put(struct cache *cache, struct cached_reader *reader, bool broken)
 {
     struct cached_reader *evicted = NULL;
+    segment_reader_rest(reader->reader);
     reader->bytes = reader_bytes(reader);
     if (broken || reader->bytes > cache->max_bytes ||
         store_segment_gone(store_handle_segment(reader->handle))) {

@@ -23,6 +23,7 @@ struct cached_reader {
 struct cache *cache_new(uint64_t max_bytes);
 void cache_free(struct cache *cache); /* all readers are back; NULL is fine */
 
+/* Of a reader that was not open only the head has been read: segment_reader_ready does the rest. */
 TEL_MUST_USE tel_code cache_take(struct cache *cache, struct store_segment *segment,
                                  struct cached_reader **ret, struct tel_error *err);
 /* Was it open when it was taken? */

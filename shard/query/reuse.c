@@ -41,13 +41,12 @@ static bool is_one_of(const struct tel_pipe *pipe, const char *const *names, siz
     return false;
 }
 
-/* Does every row match, but for the time range? */
-static bool is_all(const struct tel_filter *f)
+bool reuse_takes_all(const struct tel_filter *f)
 {
     if (f->op != TEL_FILTER_AND)
         return f->op == TEL_FILTER_ALL || f->op == TEL_FILTER_TIME;
     for (size_t i = 0; i < f->kid_count; i++)
-        if (!is_all(f->kids[i]))
+        if (!reuse_takes_all(f->kids[i]))
             return false;
     return true;
 }
@@ -65,7 +64,7 @@ void reuse_plan(struct search *s, size_t split, bool partial)
     if (!s->env->results || !partial || split == 0 || looks_at_time(s->query->filter, true) ||
         !is_one_of(s->query->pipes[split - 1], ends, TEL_ARRAY_LEN(ends)))
         return;
-    if (s->grouping && !s->group.bucket && is_all(s->query->filter))
+    if (s->grouping && !s->group.bucket && reuse_takes_all(s->query->filter))
         return;
     for (size_t i = 0; i < split; i++) {
         struct tel_pipe *pipe = s->query->pipes[i];

@@ -7,14 +7,9 @@
 #include "shard/query/search.h"
 #include "shard/segment/events.h"
 
-struct range {
-    int64_t from_ns, end_ns;
-};
-
-/* The times that can still matter: of the query, and of the newest or oldest rows found so far. */
-static struct range range_left(struct search *s)
+struct search_range search_range_left(struct search *s)
 {
-    struct range r = {s->start_ns, s->end_ns};
+    struct search_range r = {s->start_ns, s->end_ns};
     if (s->edge == SEARCH_ALL)
         return r;
     tel_mutex_lock(&s->lock);
@@ -112,11 +107,14 @@ static tel_code push_count(struct searcher *me, uint64_t rows, struct tel_error 
 /* ---- segments ----------------------------------------------------------------------------------- */
 
 static tel_code scan_segment(struct searcher *me, const struct search_piece *piece,
-                             struct range range, struct tel_error *err)
+                             struct search_range range, struct tel_error *err)
 {
     struct search *s = me->search;
-    struct cached_reader *reader;
-    tel_code rc = cache_take(s->env->cache, piece->segment, &reader, err);
+    struct cached_reader *reader = me->taken;
+    tel_code rc = TEL_OK;
+    if (!reader)
+        rc = cache_take(s->env->cache, piece->segment, &reader, err);
+    me->taken = NULL;
     if (rc != TEL_OK)
         return rc;
     struct segment_query query = {
@@ -132,7 +130,10 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
     };
     me->segments++;
     *(cache_was_open(reader) ? &me->explain.readers_open : &me->explain.readers_opened) += 1;
-    if (s->counting) {
+    rc = segment_reader_ready(reader->reader, err);
+    if (rc != TEL_OK) {
+        /* named below */
+    } else if (s->counting) {
         uint64_t rows = 0;
         rc = segment_count(reader->reader, &query, &rows, &me->counters, err);
         if (rc == TEL_OK)
@@ -192,7 +193,7 @@ static struct segment_stream *find_stream(struct searcher *me, const struct chun
 }
 
 static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint32_t partition,
-                         struct range range, struct segment_event *out)
+                         struct search_range range, struct segment_event *out)
 {
     const struct search *s = me->search;
     size_t count = 0;
@@ -212,7 +213,7 @@ static size_t gather_run(struct searcher *me, const struct chunk_run *run, uint3
 }
 
 static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece,
-                           struct range range, struct tel_error *err)
+                           struct search_range range, struct tel_error *err)
 {
     struct search *s = me->search;
     const struct chunk *chunk = piece->chunk;
@@ -250,7 +251,7 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
 tel_code search_scan(struct searcher *me, const struct search_piece *piece, struct tel_error *err)
 {
     struct search *s = me->search;
-    struct range range = range_left(s);
+    struct search_range range = search_range_left(s);
     if (piece->max_time_ns < range.from_ns || piece->min_time_ns >= range.end_ns) {
         me->pruned += piece->segment != NULL;
         return TEL_OK;

@@ -145,6 +145,8 @@ static tel_code plan(struct search *s, struct tel_error *err)
     plan_counting(s, partial && split == 1);
     plan_rows(s, split, partial);
     reuse_plan(s, split, partial);
+    s->outlining = s->env->residents &&
+                   (s->counting || s->grouping || !reuse_takes_all(s->query->filter));
     return TEL_OK;
 }
 
@@ -299,8 +301,14 @@ static tel_code take_pieces(struct searcher *me, struct tel_error *err)
             return tel_error_set(err, rc, "the search was stopped: %s", tel_code_text(rc));
         size_t i = atomic_fetch_add(&s->next_piece, 1);
         if (i >= s->pieces.len || tel_chain_done(me->chain))
-            return TEL_OK;
-        rc = search_scan_reusing(me, &s->pieces.items[i], err);
+            return search_outline_end(me, err);
+        bool settled = false;
+        rc = search_outline(me, &s->pieces.items[i], &settled, err);
+        if (rc == TEL_OK && !settled)
+            rc = search_scan_reusing(me, &s->pieces.items[i], err);
+        if (me->taken)
+            cache_put(s->env->cache, me->taken, rc != TEL_OK);
+        me->taken = NULL;
         if (rc != TEL_OK && s->pieces.items[i].segment && !me->chain_failed && only_piece(rc))
             name_missing(s, &s->pieces.items[i], err);
         else if (rc != TEL_OK)
@@ -325,6 +333,7 @@ static void work(struct pool_job *job)
     if (s->explain)
         me.counters.explain = &me.explain.segments;
     scratch_take(s->env->scratch, &me.arena);
+    search_outline_begin(&me);
     tel_code rc = tel_chain_open(s->query, &me.exec, search_take_block, s, &me.chain, &err);
     if (rc == TEL_OK) {
         rc = take_pieces(&me, &err);
@@ -332,6 +341,7 @@ static void work(struct pool_job *job)
             rc = tel_chain_finish(me.chain, &err);
         tel_chain_close(me.chain);
     }
+    search_outline_done(&me);
     scratch_put(s->env->scratch, &me.arena);
     tel_mutex_lock(&s->lock);
     if (rc != TEL_OK)

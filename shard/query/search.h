@@ -19,8 +19,11 @@
 #include "shard/ingest/partition.h"
 #include "shard/query/cache.h"
 #include "shard/query/pool.h"
+#include "shard/query/residents.h"
 #include "shard/query/results.h"
 #include "shard/query/scratch.h"
+#include "shard/query/tally.h"
+#include "shard/segment/probe.h"
 #include "shard/query/top.h"
 #include "shard/service.h"
 
@@ -29,6 +32,7 @@ struct search_env {
     struct partition *const *partitions;
     size_t partition_count;
     struct cache *cache;
+    struct residents *residents; /* NULL: none are kept */
     struct results *results; /* NULL: none are kept */
     struct scratch *scratch; /* NULL: no memory is kept */
     struct pool *pool;
@@ -57,7 +61,7 @@ struct search_piece {
 struct search_explain {
     struct segment_explain segments;
     struct store_explain store;
-    uint64_t kept, chunks, readers_open, readers_opened;
+    uint64_t kept, chunks, readers_open, readers_opened, outlines;
     int64_t begun_ns, scan_ns, scanned_ns; /* monotonic: the start, when looking began and ended */
     uint32_t threads;
 };
@@ -83,6 +87,7 @@ struct search {
     uint64_t edge_rows; /* N */
     bool has_before;    /* only rows with smaller keys: */
     struct tel_row_key before;
+    bool outlining;     /* outlines are asked first, before readers are opened (outline.c) */
     bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */
 
     _Atomic bool reusing; /* results of single segments are kept (reuse.c) */
@@ -120,6 +125,10 @@ struct searcher {
     bool chain_failed; /* the error is of the pipes or the sink, not of the piece */
     struct segment_counters counters;
     uint64_t segments, pruned;
+    struct segment_probe *probe;   /* of the filter; NULL: outlines are not asked */
+    struct tel_arena probe_arena;
+    struct tally tally;            /* rows that outlines have counted */
+    struct cached_reader *taken;   /* of the piece at hand, for its scan */
     struct search_explain explain; /* counters.explain points into it, or nobody asked */
     struct known_stream streams[KNOWN_STREAMS]; /* of the chunk at hand */
 };
@@ -132,9 +141,23 @@ TEL_MUST_USE tel_code search_run(const struct search_env *env,
 /* scan.c: one piece, its rows pushed into the thread's chain. */
 TEL_MUST_USE tel_code search_scan(struct searcher *searcher, const struct search_piece *piece,
                                   struct tel_error *err);
+/* The times that can still matter: of the query, and of the newest or oldest rows found so far. */
+struct search_range {
+    int64_t from_ns, end_ns;
+};
+struct search_range search_range_left(struct search *search);
+/* outline.c: settles a segment by its outline, if that is enough: no row can match, or its rows are
+ * counted, to be pushed by search_outline_end. Else a reader may be left in searcher->taken. */
+TEL_MUST_USE tel_code search_outline(struct searcher *searcher, const struct search_piece *piece,
+                                     bool *ret_settled, struct tel_error *err);
+void search_outline_begin(struct searcher *searcher);
+TEL_MUST_USE tel_code search_outline_end(struct searcher *searcher, struct tel_error *err);
+void search_outline_done(struct searcher *searcher);
 /* reuse.c: the same, from what was kept of an earlier search, or keeping it. */
 TEL_MUST_USE tel_code search_scan_reusing(struct searcher *searcher,
                                           const struct search_piece *piece, struct tel_error *err);
+/* Does every row match the filter, but for the time range? */
+bool reuse_takes_all(const struct tel_filter *filter);
 void reuse_plan(struct search *search, size_t split, bool partial);
 /* explain.c: adds a thread's part; what the search ended with, as a message. */
 void search_explain_add(struct search_explain *explain, const struct search_explain *part);

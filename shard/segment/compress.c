@@ -45,10 +45,13 @@ void compressor_add(struct compressor *c, int level, struct tel_span src, struct
 
 struct decompressor *decompressor_new(void)
 {
-    struct decompressor *d = TEL_NEW(struct decompressor);
-    d->ctx = ZSTD_createDCtx();
-    TEL_CHECK(d->ctx);
-    return d;
+    return TEL_NEW(struct decompressor);
+}
+
+void decompressor_rest(struct decompressor *d)
+{
+    ZSTD_freeDCtx(d->ctx);
+    d->ctx = NULL;
 }
 
 void decompressor_free(struct decompressor *d)
@@ -62,6 +65,9 @@ void decompressor_free(struct decompressor *d)
 tel_code decompressor_run(struct decompressor *d, struct tel_span frame, char *out, size_t len,
                           struct tel_error *err)
 {
+    if (!d->ctx)
+        d->ctx = ZSTD_createDCtx();
+    TEL_CHECK(d->ctx);
     size_t n = ZSTD_decompressDCtx(d->ctx, out, len, frame.ptr ? frame.ptr : "", frame.len);
     if (ZSTD_isError(n))
         return tel_error_set(err, TEL_ERR_CORRUPT, "zstd: %s", ZSTD_getErrorName(n));

@@ -18,6 +18,8 @@ void compressor_add(struct compressor *c, int level, struct tel_span src, struct
 
 struct decompressor *decompressor_new(void);
 void decompressor_free(struct decompressor *d);
+/* Frees its context (some 100 KiB) until it is used again. */
+void decompressor_rest(struct decompressor *d);
 /* Unpacks a frame that must give exactly len bytes into out. */
 TEL_MUST_USE tel_code decompressor_run(struct decompressor *d, struct tel_span frame, char *out,
                                        size_t len, struct tel_error *err);

@@ -171,12 +171,11 @@ static tel_code parse_directory(struct segment_reader *r, struct tel_span direct
     return c.bad ? segment_corrupt(err, "directory cannot be read") : TEL_OK;
 }
 
-static tel_code parse(struct segment_reader *r, struct tel_error *err)
+/* The head: what there is of the segment as a whole, and the directory, not parsed. */
+static tel_code read_head(struct segment_reader *r, struct tel_error *err)
 {
-    struct tel_span head, nodes, directory;
+    struct tel_span head;
     tel_code rc = r->io.read(r->io.ctx, SEGMENT_SECTION_HEAD, &head, err);
-    if (rc == TEL_OK)
-        rc = r->io.read(r->io.ctx, SEGMENT_SECTION_NODES, &nodes, err);
     if (rc != TEL_OK)
         return rc;
     struct cursor c = cursor_make(head);
@@ -187,28 +186,58 @@ static tel_code parse(struct segment_reader *r, struct tel_error *err)
     r->info.min_time_ns = cursor_zigzag(&c);
     r->info.max_time_ns = cursor_zigzag(&c);
     r->section_count = (uint32_t)cursor_bounded(&c, SEGMENT_SECTIONS_MAX);
-    rc = get_packed(r, &c, &directory, err);
-    if (rc != TEL_OK)
-        return rc;
-    c = cursor_make(nodes);
-    rc = get_packed(r, &c, &r->nodes, err);
-    return rc == TEL_OK ? parse_directory(r, directory, err) : rc;
+    return get_packed(r, &c, &r->directory, err);
 }
 
-tel_code segment_reader_open(const struct segment_io *io, struct segment_reader **ret,
-                             struct tel_error *err)
+tel_code segment_reader_begin(const struct segment_io *io, struct segment_reader **ret,
+                              struct tel_error *err)
 {
     struct segment_reader *r = TEL_NEW(struct segment_reader);
     r->io = *io;
     tel_arena_init(&r->arena, 0);
     r->decompressor = decompressor_new();
-    tel_code rc = parse(r, err);
+    tel_code rc = read_head(r, err);
     if (rc != TEL_OK) {
         segment_reader_close(r);
         return rc;
     }
     *ret = r;
     return TEL_OK;
+}
+
+tel_code segment_reader_ready(struct segment_reader *r, struct tel_error *err)
+{
+    struct tel_span nodes;
+    if (r->ready)
+        return TEL_OK;
+    tel_code rc = r->io.read(r->io.ctx, SEGMENT_SECTION_NODES, &nodes, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct cursor c = cursor_make(nodes);
+    rc = get_packed(r, &c, &r->nodes, err);
+    if (rc == TEL_OK)
+        rc = parse_directory(r, r->directory, err);
+    r->ready = rc == TEL_OK;
+    return rc;
+}
+
+tel_code segment_reader_open(const struct segment_io *io, struct segment_reader **ret,
+                             struct tel_error *err)
+{
+    struct segment_reader *r = NULL;
+    tel_code rc = segment_reader_begin(io, &r, err);
+    if (rc == TEL_OK)
+        rc = segment_reader_ready(r, err);
+    if (rc == TEL_OK)
+        *ret = r;
+    else
+        segment_reader_close(r);
+    return rc;
+}
+
+void segment_reader_rest(struct segment_reader *r)
+{
+    decompressor_rest(r->decompressor);
 }
 
 void segment_reader_close(struct segment_reader *r)

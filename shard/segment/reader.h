@@ -46,6 +46,8 @@ struct segment_reader {
     struct tel_arena arena;
     struct decompressor *decompressor;
     uint32_t section_count;
+    struct tel_span directory; /* unpacked; what follows is parsed of it when it is first needed */
+    bool ready;
     struct tel_span nodes;
     size_t rows_node_len; /* the nodes of what all rows have come first */
     struct segment_stream *streams;

@@ -96,6 +96,13 @@ struct segment_info {
 
 TEL_MUST_USE tel_code segment_reader_open(const struct segment_io *io, struct segment_reader **ret,
                                           struct tel_error *err);
+/* The same in two steps. The first reads the head alone, which is enough for an outline (outline.h);
+ * the second makes the reader good for everything else. */
+TEL_MUST_USE tel_code segment_reader_begin(const struct segment_io *io, struct segment_reader **ret,
+                                           struct tel_error *err);
+TEL_MUST_USE tel_code segment_reader_ready(struct segment_reader *reader, struct tel_error *err);
+/* Frees what it can do without until it is used again. */
+void segment_reader_rest(struct segment_reader *reader);
 void segment_reader_close(struct segment_reader *reader);
 /* Bytes of memory that it holds, beside the sections that it was given. */
 uint64_t segment_reader_bytes(const struct segment_reader *reader);

@@ -14,7 +14,7 @@
 
 #define SEEN_BITS     (1u << 20)
 #define BITS_PER_WORD 9u
-#define BLOCK_BYTES   32u
+#define BLOCK_BYTES   WORDS_BLOCK_BYTES
 #define BLOCKS_MAX    (1u << 22)
 
 enum { FLAG_INCOMPLETE = 1, FLAG_NAMED = 2 };
@@ -216,6 +216,22 @@ static size_t block_of(uint64_t hash, uint32_t blocks)
     return (size_t)((hash >> 32) * blocks >> 32);
 }
 
+uint32_t words_blocks_for(size_t words, unsigned bits_per_word)
+{
+    return (uint32_t)(words * bits_per_word / (8 * BLOCK_BYTES)) + 1;
+}
+
+void words_blocks_add(char *blocks, uint32_t block_count, uint64_t hash)
+{
+    char *block = blocks + block_of(hash, block_count) * BLOCK_BYTES;
+    uint32_t lanes[8], mask[8];
+    memcpy(lanes, block, BLOCK_BYTES);
+    block_mask(hash, mask);
+    for (unsigned k = 0; k < 8; k++)
+        lanes[k] |= mask[k];
+    memcpy(block, lanes, BLOCK_BYTES);
+}
+
 void words_put(struct words_writer *w, struct tel_buf *out)
 {
     double zeros = (double)(SEEN_BITS - w->seen_count);
@@ -231,15 +247,8 @@ void words_put(struct words_writer *w, struct tel_buf *out)
     out->len += tel_varint_put(out->ptr + out->len, blocks);
     char *at = out->ptr + out->len;
     memset(at, 0, blocks * BLOCK_BYTES);
-    for (size_t i = 0; i < w->hashes.len && blocks; i++) {
-        char *block = at + block_of(w->hashes.items[i], blocks) * BLOCK_BYTES;
-        uint32_t lanes[8], mask[8];
-        memcpy(lanes, block, BLOCK_BYTES);
-        block_mask(w->hashes.items[i], mask);
-        for (unsigned k = 0; k < 8; k++)
-            lanes[k] |= mask[k];
-        memcpy(block, lanes, BLOCK_BYTES);
-    }
+    for (size_t i = 0; i < w->hashes.len && blocks; i++)
+        words_blocks_add(at, blocks, w->hashes.items[i]);
     out->len += blocks * BLOCK_BYTES;
 }
 
@@ -256,21 +265,30 @@ bool words_filter_open(struct tel_span section, struct words_filter *ret)
     return true;
 }
 
-bool words_filter_may(const struct words_filter *f, uint64_t under, struct tel_span word)
+uint64_t words_hash(struct tel_span word)
 {
-    if (f->block_count == 0 || (under && !f->named) || !words_counts(word))
-        return true;
     char padded[16] = {0};
-    const char *p = word.ptr;
-    if (word.len < 16) {
+    if (word.len >= 16)
+        return hash16(word.ptr, word.len);
+    if (word.len)
         memcpy(padded, word.ptr, word.len);
-        p = padded;
-    }
-    uint64_t hash = hash16(p, word.len) ^ under;
+    return hash16(padded, word.len);
+}
+
+bool words_filter_has(const struct words_filter *f, uint64_t hash)
+{
     uint32_t lanes[8], mask[8], missing = 0;
+    if (f->block_count == 0)
+        return true;
     memcpy(lanes, f->blocks + block_of(hash, f->block_count) * BLOCK_BYTES, BLOCK_BYTES);
     block_mask(hash, mask);
     for (unsigned k = 0; k < 8; k++)
         missing |= mask[k] & ~lanes[k];
     return missing == 0;
+}
+
+bool words_filter_may(const struct words_filter *f, uint64_t under, struct tel_span word)
+{
+    return (under && !f->named) || !words_counts(word) ||
+           words_filter_has(f, words_hash(word) ^ under);
 }

@@ -53,6 +53,9 @@ void words_add_text(struct words_writer *w, struct tel_span text);
 /* Appends the section. */
 void words_put(struct words_writer *w, struct tel_buf *out);
 
+/* The hash of a word that goes into a filter, without what it is kept under. */
+uint64_t words_hash(struct tel_span word);
+
 /* A filter as it is read; all zero: says "maybe" to everything. */
 struct words_filter {
     const char *blocks;
@@ -64,5 +67,12 @@ struct words_filter {
 bool words_filter_open(struct tel_span section, struct words_filter *ret);
 /* May a hole hold the word, or (with what words_under says) an attribute? */
 bool words_filter_may(const struct words_filter *f, uint64_t under, struct tel_span word);
+/* The same of the hash of a word that counts, exclusive-or with what it is kept under. */
+bool words_filter_has(const struct words_filter *f, uint64_t hash);
+
+/* Blocks for so many words at so many bits each, and their making: blocks * WORDS_BLOCK_BYTES, zeroed. */
+#define WORDS_BLOCK_BYTES 32u
+uint32_t words_blocks_for(size_t words, unsigned bits_per_word);
+void words_blocks_add(char *blocks, uint32_t block_count, uint64_t hash);
 
 #endif

@@ -8,6 +8,7 @@
 #include "shard/segment/compress.h"
 #include "shard/segment/cursor.h"
 #include "shard/segment/format.h"
+#include "shard/segment/probe.h"
 #include "shard/segment/segment.h"
 #include "tests/unit/segment/segment_text.h"
 
@@ -177,6 +178,33 @@ static tel_code search(struct segment_reader *r, const char *text, struct tel_er
     return rc;
 }
 
+/* What is kept of a segment that is not open, and a filter held against it. */
+static tel_code outline(struct segment_reader *r, const char *text, struct tel_error *err)
+{
+    struct stream_table *table = stream_table_new();
+    struct segment_outline *o = NULL;
+    struct segment_words *words = NULL;
+    struct tel_arena arena;
+    struct tel_query *tree;
+    tel_arena_init(&arena, 0);
+    TEL_CHECK(tel_query_parse(tel_span_cstr(text), 0, NULL, &arena, &tree, err) == TEL_OK);
+    tel_code rc = segment_outline_make(r, table, &o, err);
+    if (rc == TEL_OK)
+        rc = segment_words_copy(r, &words, err);
+    if (rc == TEL_OK) {
+        struct segment_probe *probe = segment_probe_new(tree->filter, &arena);
+        bool *matches = TEL_ARENA_ARRAY(&arena, bool, o->stream_count + 1);
+        (void)segment_probe_test(probe, o, words);
+        (void)segment_probe_streams(probe, o, matches);
+    }
+    segment_outline_free(o);
+    free(words);
+    stream_table_free(table);
+    tel_query_done(tree);
+    tel_arena_free(&arena);
+    return rc;
+}
+
 unsigned mutant_run(const uint8_t *edits, size_t len)
 {
     static const char *const queries[] = {"*",       "bob", "\"session opened for\" or 2036*",
@@ -187,6 +215,13 @@ unsigned mutant_run(const uint8_t *edits, size_t len)
     struct tel_error err;
     unsigned failures = 0;
     make(&m, edits, len);
+    if (segment_reader_begin(&io, &r, &err) == TEL_OK) {
+        for (size_t i = 0; i < TEL_ARRAY_LEN(queries); i++) {
+            tel_code rc = outline(r, queries[i], &err);
+            TEL_CHECK(rc == TEL_OK || rc == TEL_ERR_CORRUPT);
+        }
+        segment_reader_close(r);
+    }
     if (segment_reader_open(&io, &r, &err) == TEL_OK) {
         for (size_t i = 0; i < TEL_ARRAY_LEN(queries); i++) {
             tel_code rc = search(r, queries[i], &err);

@@ -19,11 +19,13 @@
 #include "common/logsql/parser.h"
 #include "common/logsql/pattern.h"
 #include "shard/segment/events.h"
+#include "shard/segment/probe.h"
 #include "shard/segment/segment.h"
 #include "tests/unit/segment/segment_text.h"
 
 static uint64_t seed;
 static unsigned rounds = 12;
+static unsigned long ruled_out, told_all, told_streams;
 static unsigned long excerpts, shorter, asked, found_some, found_rows, grouped, grouped_rows;
 
 struct world {
@@ -34,6 +36,8 @@ struct world {
     TEL_VEC(struct segment_event) events;
     struct segment_image image;
     struct segment_reader *reader;
+    struct segment_outline *outline;
+    struct segment_words *words;
 };
 
 static tel_code read_section(void *ctx, uint32_t section, struct tel_span *ret,
@@ -533,6 +537,36 @@ static void random_excerpt(struct world *w, struct segment_query query, struct t
     }
 }
 
+/* ---- outlines ----------------------------------------------------------------------------- */
+
+/* What the outline says of a filter, against the rows that match it: never "none" of a segment that has
+ * one, never "all" of one that has another. */
+static void check_probe(struct world *w, const struct tel_filter *filter, uint64_t rows,
+                        struct tel_span text, struct tel_arena *arena)
+{
+    struct segment_probe *probe = segment_probe_new(filter, arena);
+    bool *matches = TEL_ARENA_ARRAY(arena, bool, w->outline->stream_count + 1);
+    for (unsigned i = 0; i < 3; i++) { /* without words, with them, and as remembered */
+        enum probe_verdict v = segment_probe_test(probe, w->outline, i ? w->words : NULL);
+        if ((v == PROBE_NONE && rows) || (v == PROBE_ALL && rows != w->events.len))
+            fail_msg("the outline says %s of %.*s, which %llu of %zu rows match (seed %llu)",
+                     v == PROBE_NONE ? "none" : "all", TEL_SPAN_ARG(text), (unsigned long long)rows,
+                     w->events.len, (unsigned long long)seed);
+        ruled_out += v == PROBE_NONE;
+        told_all += v == PROBE_ALL;
+    }
+    if (!segment_probe_streams(probe, w->outline, matches))
+        return;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < w->outline->stream_count; i++)
+        count += matches[i] ? w->outline->stream_rows[i] : 0;
+    if (count != rows)
+        fail_msg("the outline counts %llu rows instead of %llu of %.*s (seed %llu)",
+                 (unsigned long long)count, (unsigned long long)rows, TEL_SPAN_ARG(text),
+                 (unsigned long long)seed);
+    told_streams++;
+}
+
 static void random_query(struct world *w)
 {
     struct tel_arena arena;
@@ -572,6 +606,8 @@ static void random_query(struct world *w)
         fail_msg("count %llu instead of %zu for %.*s (seed %llu)", (unsigned long long)count,
                  want->rows, TEL_SPAN_ARG(tel_buf_span(&text)), (unsigned long long)seed);
     random_groups(w, &query, tel_buf_span(&text), &arena);
+    struct segment_query whole = {.filter = query.filter, .start_ns = INT64_MIN, .end_ns = INT64_MAX};
+    check_probe(w, query.filter, expected(w, &whole, &arena)->rows, tel_buf_span(&text), &arena);
     query.filter = NULL;
     random_groups(w, &query, TEL_SPAN("*"), &arena);
     tel_query_done(tree);
@@ -579,9 +615,11 @@ static void random_query(struct world *w)
     tel_arena_free(&arena);
 }
 
-static void one_round(struct world *w, struct segment_builder *b, size_t count, unsigned queries)
+static void one_round(struct world *w, struct segment_builder *b, struct stream_table *table,
+                      size_t count, unsigned queries)
 {
     struct tel_error err;
+    struct segment_reader *head;
     tel_arena_init(&w->arena, 0);
     make_streams(w);
     make_events(w, count);
@@ -607,8 +645,14 @@ static void one_round(struct world *w, struct segment_builder *b, size_t count, 
     same_rows(want, got, TEL_SPAN("*"));
     same_columns(want, got);
     tel_arena_free(&arena);
+    check_ok(segment_reader_begin(&io, &head, &err), &err);
+    check_ok(segment_outline_make(head, table, &w->outline, &err), &err);
+    check_ok(segment_words_copy(head, &w->words, &err), &err);
+    segment_reader_close(head);
     for (unsigned i = 0; i < queries; i++)
         random_query(w);
+    segment_outline_free(w->outline);
+    free(w->words);
     segment_reader_close(w->reader);
     segment_builder_reset(b);
     tel_vec_free(&w->events);
@@ -621,12 +665,18 @@ static void test_random(void **state)
     static const size_t sizes[] = {1, 2, 7, 100, 500, 3000, 6000};
     struct segment_learnt *learnt = segment_learnt_new();
     struct segment_builder *b = segment_builder_new(learnt);
+    struct stream_table *table = stream_table_new();
     struct world w = {0};
     tel_rand_init(&w.rand, seed);
     for (unsigned i = 0; i < rounds; i++)
-        one_round(&w, b, sizes[i % TEL_ARRAY_LEN(sizes)], 60);
+        one_round(&w, b, table, sizes[i % TEL_ARRAY_LEN(sizes)], 60);
     segment_builder_free(b);
     segment_learnt_free(learnt);
+    assert_int_equal(stream_table_bytes(table), 0); /* every entry was given back */
+    stream_table_free(table);
+    print_message("%lu times an outline said none, %lu all; %lu counts by streams\n", ruled_out,
+                  told_all, told_streams);
+    assert_true(ruled_out > asked / 4 && told_streams > 0);
     print_message("%lu queries, %lu found some rows but not all, %lu rows\n", asked, found_some,
                   found_rows);
     print_message("%lu excerpts of rows, %lu of them shorter\n", excerpts, shorter);
