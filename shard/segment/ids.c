@@ -12,7 +12,6 @@ void ids_writer_init(struct ids_writer *w)
 {
     memset(w, 0, sizeof(*w));
     w->last = tel_calloc(1u << TABLE_BITS, sizeof(*w->last));
-    w->known_of = tel_calloc(1u << TABLE_BITS, sizeof(*w->known_of));
 }
 
 void ids_writer_done(struct ids_writer *w)
@@ -23,7 +22,6 @@ void ids_writer_done(struct ids_writer *w)
     tel_vec_free(&w->known);
     tel_vec_free(&w->used);
     free(w->last);
-    free(w->known_of);
     tel_buf_free(&w->lens);
     tel_buf_free(&w->ops);
     tel_buf_free(&w->near);
@@ -37,20 +35,32 @@ static inline unsigned nibble_of(char c)
     return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a' + 10);
 }
 
-static void put_nibble(struct ids_writer *w, char c)
+/* Where the bytes of each stream go: room is made before, so that none asks for it. */
+struct ids_writing {
+    uint8_t *op, *near, *far, *position, *nibble;
+    bool half; /* the last nibble's byte waits for its other half */
+};
+
+static inline void put_nibble(struct ids_writing *g, char c)
 {
     unsigned n = nibble_of(c);
-    if (w->half)
-        w->nibbles.ptr[w->nibbles.len - 1] |= (char)(n << 4);
+    if (g->half)
+        *g->nibble++ |= (uint8_t)(n << 4);
     else
-        tel_buf_add_char(&w->nibbles, (char)n);
-    w->half = !w->half;
+        *g->nibble = (uint8_t)n;
+    g->half = !g->half;
 }
 
-/* Entries by row; those of one row stay in the order of their slots. */
-static void order(struct ids_writer *w, uint32_t row_count)
+static void put_nibbles(struct ids_writing *g, const char *text, uint32_t from, uint32_t to)
 {
-    size_t n = w->entries.len;
+    for (uint32_t i = from; i < to; i++)
+        put_nibble(g, text[i]);
+}
+
+/* Entries by row; those of one row stay in the order of their slots. How many characters they have. */
+static size_t order(struct ids_writer *w, uint32_t row_count)
+{
+    size_t n = w->entries.len, total = 0;
     tel_vec_reserve(&w->starts, (size_t)row_count + 1);
     memset(w->starts.items, 0, ((size_t)row_count + 1) * sizeof(uint32_t));
     for (size_t i = 0; i < n; i++)
@@ -58,97 +68,164 @@ static void order(struct ids_writer *w, uint32_t row_count)
     for (uint32_t r = 0; r < row_count; r++)
         w->starts.items[r + 1] += w->starts.items[r];
     tel_vec_reserve(&w->ordered, n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         w->ordered.items[w->starts.items[w->entries.items[i].row]++] = w->entries.items[i];
+        total += w->entries.items[i].len;
+    }
+    w->ordered.len = n;
+    return total;
+}
+
+/* Bytes [i, i + 8) of both, as the bits in which they differ; the slack allows the loads. */
+static inline uint64_t differing(const char *a, const char *b, uint32_t i)
+{
+    uint64_t x, y;
+    memcpy(&x, a + i, 8);
+    memcpy(&y, b + i, 8);
+    return x ^ y;
 }
 
 /* As a reference to what is known, if that is worth it. */
-static bool put_reference(struct ids_writer *w, const struct ids_entry *e,
+static bool put_reference(struct ids_writing *g, const struct ids_entry *e,
                           const struct ids_known *of, size_t distance)
 {
     uint8_t edits[EDITS_MAX];
     unsigned count = 0;
     uint32_t common = e->len < of->len ? e->len : of->len;
-    for (uint32_t i = IDS_KEY_LEN; i < common; i++) {
-        if (e->text[i] == of->text[i])
-            continue;
-        if (count == EDITS_MAX)
-            return false;
-        edits[count++] = (uint8_t)i;
+    for (uint32_t i = IDS_KEY_LEN; i < common; i += 8) {
+        uint64_t bits = differing(e->text, of->text, i);
+        if (common - i < 8)
+            bits &= (UINT64_C(1) << (8 * (common - i))) - 1;
+        while (bits) {
+            unsigned at = (unsigned)__builtin_ctzll(bits) / 8;
+            if (count == EDITS_MAX)
+                return false;
+            edits[count++] = (uint8_t)(i + at);
+            bits &= ~(UINT64_C(0xff) << (8 * at));
+        }
     }
     if (count * 3 > e->len)
         return false;
-    tel_buf_add_char(&w->ops, (char)count);
-    tel_buf_add_char(&w->near, (char)distance);
-    tel_buf_add_char(&w->far, (char)(distance >> 8));
+    *g->op++ = (uint8_t)count;
+    *g->near++ = (uint8_t)distance;
+    *g->far++ = (uint8_t)(distance >> 8);
     for (unsigned i = 0; i < count; i++) {
-        tel_buf_add_char(&w->positions, (char)edits[i]);
-        put_nibble(w, e->text[edits[i]]);
+        *g->position++ = edits[i];
+        put_nibble(g, e->text[edits[i]]);
     }
-    for (uint32_t i = common; i < e->len; i++)
-        put_nibble(w, e->text[i]);
+    put_nibbles(g, e->text, common, e->len);
     return true;
 }
 
-static bool has_letter(const struct ids_entry *e)
+static bool has_letter(const char *text, uint32_t len)
 {
-    for (uint32_t i = 0; i < e->len; i++) {
-        if (e->text[i] > '9')
-            return true;
+    unsigned letters = 0;
+    for (uint32_t i = 0; i < len; i += 8) {
+        uint64_t v;
+        memcpy(&v, text + i, 8);
+        v &= UINT64_C(0x4040404040404040); /* of a letter, not of a digit */
+        letters |= (len - i < 8 ? v << (64 - 8 * (len - i)) : v) != 0;
     }
-    return false;
+    return letters;
 }
 
-static void put_entry(struct ids_writer *w, size_t number)
+static inline uint32_t table_slot(const struct ids_entry *e)
 {
-    const struct ids_entry *e = &w->ordered.items[number];
-    tel_buf_add_char(&w->lens, (char)e->len);
-    if (e->len == 0)
-        return;
     uint32_t key;
     memcpy(&key, e->text, IDS_KEY_LEN);
-    key = (key + has_letter(e)) * 2654435761u >> (32 - TABLE_BITS);
-    uint32_t last = w->last[key];
-    if (!last)
-        tel_vec_push(&w->used, key);
-    w->last[key] = (uint32_t)number + 1;
-    if (last && number + 1 - last <= UINT16_MAX) {
-        struct ids_known *of = &w->known.items[w->known_of[key] - 1];
-        if (memcmp(of->text, e->text, IDS_KEY_LEN) == 0 &&
-            put_reference(w, e, of, number + 1 - last)) {
-            memcpy(of->text, e->text, e->len);
-            of->len = e->len > of->len ? e->len : of->len;
-            return;
-        }
-    }
-    if (!w->known_of[key]) {
+    return (key + has_letter(e->text, e->len)) * 2654435761u >> (32 - TABLE_BITS);
+}
+
+static void put_entry(struct ids_writer *w, struct ids_writing *g, size_t number)
+{
+    const struct ids_entry *e = &w->ordered.items[number];
+    struct ids_last *last = &w->last[e->slot];
+    size_t distance = number + 1 - last->entry;
+    bool refers = last->entry && distance <= UINT16_MAX;
+    if (!last->entry) {
+        tel_vec_push(&w->used, e->slot);
         tel_vec_push(&w->known, ((struct ids_known){0}));
-        w->known_of[key] = (uint32_t)w->known.len;
+        last->known = (uint32_t)w->known.len - 1;
     }
-    struct ids_known *known = &w->known.items[w->known_of[key] - 1];
+    last->entry = (uint32_t)number + 1;
+    struct ids_known *known = &w->known.items[last->known];
+    if (refers && memcmp(known->text, e->text, IDS_KEY_LEN) == 0 &&
+        put_reference(g, e, known, distance)) {
+        known->len = e->len > known->len ? e->len : known->len;
+    } else {
+        known->len = e->len;
+        *g->op++ = LITERAL;
+        put_nibbles(g, e->text, 0, e->len);
+    }
     memcpy(known->text, e->text, e->len);
-    known->len = e->len;
-    tel_buf_add_char(&w->ops, (char)LITERAL);
-    for (uint32_t i = 0; i < e->len; i++)
-        put_nibble(w, e->text[i]);
+}
+/* Room for all that `count` entries, of `total` characters, may take. */
+static struct ids_writing begin_streams(struct ids_writer *w, size_t count, size_t total)
+{
+    struct tel_buf *const streams[] = {&w->lens, &w->ops,       &w->near,
+                                       &w->far,  &w->positions, &w->nibbles};
+    const size_t most[] = {count, count, count, count, count * EDITS_MAX, total / 2 + 1};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++) {
+        tel_buf_clear(streams[i]);
+        tel_buf_reserve(streams[i], most[i]);
+    }
+    return (struct ids_writing){.op = (uint8_t *)w->ops.ptr,
+                                .near = (uint8_t *)w->near.ptr,
+                                .far = (uint8_t *)w->far.ptr,
+                                .position = (uint8_t *)w->positions.ptr,
+                                .nibble = (uint8_t *)w->nibbles.ptr};
+}
+
+static void end_streams(struct ids_writer *w, const struct ids_writing *g)
+{
+    w->lens.len = w->ordered.len;
+    w->ops.len = (size_t)((char *)g->op - w->ops.ptr);
+    w->near.len = (size_t)((char *)g->near - w->near.ptr);
+    w->far.len = (size_t)((char *)g->far - w->far.ptr);
+    w->positions.len = (size_t)((char *)g->position - w->positions.ptr);
+    w->nibbles.len = (size_t)((char *)g->nibble - w->nibbles.ptr) + g->half;
+}
+
+/* Texts lie far from each other, and so do the table's slots and what is known: each is asked for
+ * some entries before it is needed. */
+static void put_entries(struct ids_writer *w, struct ids_writing *g)
+{
+    enum { TEXT_AHEAD = 24, SLOT_AHEAD = 12, KNOWN_AHEAD = 6 };
+    struct ids_entry *e = w->ordered.items;
+    size_t n = w->ordered.len;
+    for (size_t i = 0; i < n + TEXT_AHEAD; i++) {
+        if (i < n)
+            __builtin_prefetch(e[i].text);
+        size_t s = i - (TEXT_AHEAD - SLOT_AHEAD), k = i - (TEXT_AHEAD - KNOWN_AHEAD);
+        if (s < n && e[s].len) { /* below 0 is above n */
+            e[s].slot = table_slot(&e[s]);
+            __builtin_prefetch(&w->last[e[s].slot]);
+        }
+        if (k < n && e[k].len && w->last[e[k].slot].entry)
+            __builtin_prefetch(&w->known.items[w->last[e[k].slot].known]);
+        size_t at = i - TEXT_AHEAD;
+        if (at >= n)
+            continue;
+        w->lens.ptr[at] = (char)e[at].len;
+        if (e[at].len)
+            put_entry(w, g, at);
+    }
 }
 
 void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *node,
              uint32_t row_count)
 {
-    order(w, row_count);
     struct tel_buf *const streams[] = {&w->lens, &w->ops,       &w->near,
                                        &w->far,  &w->positions, &w->nibbles};
-    for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
-        tel_buf_clear(streams[i]);
-    w->half = false;
-    for (size_t i = 0; i < w->entries.len; i++)
-        put_entry(w, i);
+    size_t total = order(w, row_count);
+    struct ids_writing g = begin_streams(w, w->ordered.len, total);
+    put_entries(w, &g);
+    end_streams(w, &g);
     for (size_t i = 0; i < TEL_ARRAY_LEN(streams); i++)
         stream_put(out, node, tel_buf_span(streams[i]));
     tel_vec_clear(&w->entries);
     for (size_t i = 0; i < w->used.len; i++) /* there may be many families, of few ids each */
-        w->last[w->used.items[i]] = w->known_of[w->used.items[i]] = 0;
+        w->last[w->used.items[i]] = (struct ids_last){0};
     tel_vec_clear(&w->used);
     tel_vec_clear(&w->known);
 }

@@ -26,34 +26,40 @@
 #define IDS_KEY_LEN  4u /* first characters, which an entry shares with the one it refers to */
 
 struct ids_entry {
-    uint32_t row;
+    union {
+        uint32_t row;
+        uint32_t slot; /* of the table, once they are in the order of their rows */
+    };
     uint32_t len;
-    const char *text; /* digits and lower-case hex letters */
+    const char *text; /* digits and lower-case hex letters; 8 readable bytes behind them */
 };
 
 /* What can be referred to: an entry's text and the tail that it keeps in mind. */
 struct ids_known {
     uint32_t len;
-    char text[IDS_LEN_MAX];
+    char text[IDS_LEN_MAX + 4]; /* is read 8 bytes at a time behind the first four */
+};
+
+struct ids_last {
+    uint32_t entry; /* + 1 */
+    uint32_t known;
 };
 
 struct ids_writer {
     TEL_VEC(struct ids_entry) entries; /* of the family at hand */
     TEL_VEC(struct ids_entry) ordered;
     TEL_VEC(uint32_t) starts;
+    struct ids_last *last;  /* the table: by hash of the first characters */
     TEL_VEC(struct ids_known) known; /* by table slot, numbered in the order of appearance */
-    uint32_t *known_of;              /* by hash of the first characters: known + 1 */
     TEL_VEC(uint32_t) used; /* table slots, to be cleared */
-    uint32_t *last; /* by hash of the first characters: entry + 1 */
     struct tel_buf lens, ops, near, far, positions, nibbles;
-    bool half; /* a nibble waits for its other half */
 };
 
 void ids_writer_init(struct ids_writer *w);
 void ids_writer_done(struct ids_writer *w);
 static inline void ids_add(struct ids_writer *w, uint32_t row, struct tel_span text)
 {
-    tel_vec_push(&w->entries, ((struct ids_entry){row, (uint32_t)text.len, text.ptr}));
+    tel_vec_push(&w->entries, ((struct ids_entry){{row}, (uint32_t)text.len, text.ptr}));
 }
 /* Encodes what was added, whose rows are < row_count, and is ready for the next family. */
 void ids_put(struct ids_writer *w, struct stream_writer *out, struct tel_buf *node,
