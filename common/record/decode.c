@@ -67,6 +67,12 @@ static bool read_map(struct fast *f, uint32_t max, struct tel_field **ret, uint3
     struct tel_field *fields = NULL;
     uint32_t n = 0, cap = 0, block = 0;
     const char *block_end = NULL;
+    if (TEL_LIKELY(f->c.pos < f->c.end && *f->c.pos == 0)) { /* most events have none */
+        f->c.pos++;
+        *ret = NULL;
+        *ret_count = 0;
+        return true;
+    }
     for (;;) {
         if (!tel_avro_block(&f->c, max - n, ENTRY_LEAST, &block, &block_end))
             return false;

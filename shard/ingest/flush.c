@@ -60,7 +60,7 @@ static int compare_pieces(const void *a, const void *b)
     return x->seq < y->seq ? -1 : 1;
 }
 
-/* All runs in memory, by day, tenant and the log's order. */
+/* All runs in memory, by day, tenant and the log's order: of one tenant's one day they are in it. */
 static struct pieces gather(const struct partition *p)
 {
     struct pieces pieces = {0};
@@ -73,7 +73,10 @@ static struct pieces gather(const struct partition *p)
         for (size_t j = 0; j < chunk->runs.len; j++, pieces.count++)
             pieces.items[pieces.count] = (struct piece){&chunk->runs.items[j], pieces.count};
     }
-    if (pieces.count)
+    bool sorted = true;
+    for (size_t i = 1; i < pieces.count && sorted; i++)
+        sorted = compare_pieces(&pieces.items[i - 1], &pieces.items[i]) < 0;
+    if (!sorted)
         qsort(pieces.items, pieces.count, sizeof(*pieces.items), compare_pieces);
     return pieces;
 }

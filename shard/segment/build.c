@@ -30,7 +30,6 @@ void segment_builder_free(struct segment_builder *b)
     tel_buf_free(&b->text);
     tel_buf_free(&b->line);
     tel_vec_free(&b->rows);
-    tel_vec_free(&b->holes);
     tel_arena_free(&b->arena);
     tel_buf_free(&b->stream_labels);
     tel_map_free(&b->stream_numbers);
@@ -52,6 +51,7 @@ void segment_builder_free(struct segment_builder *b)
     tel_vec_free(&b->kept);
     tel_vec_free(&b->place);
     tel_vec_free(&b->placed);
+    tel_vec_free(&b->next_hole);
     tel_vec_free(&b->family_row);
     tel_vec_free(&b->times);
     tel_vec_free(&b->codes);
@@ -67,7 +67,6 @@ void segment_builder_reset(struct segment_builder *b)
 {
     tel_buf_clear(&b->text);
     tel_vec_clear(&b->rows);
-    tel_vec_clear(&b->holes);
     tel_arena_reset(&b->arena);
     tel_buf_clear(&b->stream_labels);
     tel_map_clear(&b->stream_numbers);
@@ -80,6 +79,7 @@ void segment_builder_reset(struct segment_builder *b)
     tel_vec_clear(&b->attributes);
     tel_vec_clear(&b->sections);
     b->raw_bytes = 0;
+    b->unsorted = false;
 }
 
 static uint32_t family_of(struct segment_builder *b, uint32_t learnt)
@@ -113,21 +113,38 @@ uint32_t segment_builder_stream(struct segment_builder *b, const struct tel_fiel
     }
     *number = b->streams.len;
     uint32_t family = family_of(b, learnt_family(b->learnt, labels, label_count));
-    struct built_stream stream = {family, b->families.items[family].streams++, 0};
+    struct built_stream stream = {.family = family,
+                                  .code = b->families.items[family].streams++};
     tel_vec_push(&b->streams, stream);
     return (uint32_t)b->streams.len - 1;
+}
+
+/* Room for so many bytes behind the text, and the slack; where they begin. */
+static size_t text_room(struct segment_builder *b, size_t len)
+{
+    size_t at = b->text.len;
+    TEL_CHECK(len < UINT32_MAX - SPLIT_SLACK - at); /* segment_builder_full was not heeded */
+    tel_buf_reserve(&b->text, len + SPLIT_SLACK);
+    b->text.len += len;
+    return at;
 }
 
 /* Copies bytes behind the text; their place in it. */
 static uint32_t keep_text(struct segment_builder *b, struct tel_span s)
 {
-    size_t at = b->text.len;
-    TEL_CHECK(s.len < UINT32_MAX - SPLIT_SLACK - at); /* segment_builder_full was not heeded */
-    tel_buf_reserve(&b->text, s.len + SPLIT_SLACK);
+    size_t at = text_room(b, s.len);
     if (s.len)
         memcpy(b->text.ptr + at, s.ptr, s.len);
-    b->text.len += s.len;
     return (uint32_t)at;
+}
+
+/* Keeps a body that has no template. */
+static uint32_t keep_body(struct segment_builder *b, struct tel_span body)
+{
+    uint32_t len = (uint32_t)body.len;
+    uint32_t at = keep_text(b, tel_span_make((const char *)&len, sizeof(len)));
+    keep_text(b, body);
+    return at;
 }
 
 /* This segment's number of a learnt template. */
@@ -159,34 +176,23 @@ static uint32_t template_here(struct segment_builder *b, uint32_t learnt, uint32
     return (uint32_t)b->templates.len - 1;
 }
 
-/* Keeps what varies of a line that has a template: its holes, one behind the other. */
-static void keep_holes(struct segment_builder *b, struct built_row *row, const char *body)
+/* Keeps what varies of a line that has a template. */
+static uint32_t keep_holes(struct segment_builder *b, const char *body)
 {
     const struct splitter *sp = b->splitter;
     size_t n = sp->hole_count, total = 0;
     for (size_t i = 0; i < n; i++)
         total += sp->holes[i].len;
-    row->first_hole = (uint32_t)b->holes.len;
-    row->body = (uint32_t)b->text.len;
-    row->body_len = (uint32_t)total;
-    tel_vec_reserve(&b->holes, b->holes.len + n);
-    struct hole *out = b->holes.items + b->holes.len;
-    b->holes.len += n;
-    TEL_CHECK(total < UINT32_MAX - SPLIT_SLACK - b->text.len);
-    tel_buf_reserve(&b->text, total + SPLIT_SLACK);
-    char *text = b->text.ptr;
-    size_t at = b->text.len;
+    size_t start = text_room(b, n * sizeof(uint16_t) + total);
+    char *lens = b->text.ptr + start, *out = lens + n * sizeof(uint16_t);
     for (size_t i = 0; i < n; i++) {
-        uint32_t len = sp->holes[i].len;
+        uint16_t len = (uint16_t)sp->holes[i].len; /* at most SPLIT_LINE_MAX */
         const char *from = body + sp->holes[i].start;
-        out[i] = (struct hole){(uint32_t)at, len};
-        if (len <= 16)
-            memcpy(text + at, from, 16); /* both have the slack */
-        else
-            memcpy(text + at, from, len);
-        at += len;
+        memcpy(lens + i * sizeof(len), &len, sizeof(len));
+        split_copy(out, from, len);
+        out += len;
     }
-    b->text.len = at;
+    return (uint32_t)start;
 }
 
 /* Cuts the body; false when it has no template. */
@@ -211,7 +217,7 @@ static bool split_body(struct segment_builder *b, struct built_row *row, struct 
         return false;
     row->template_number = number;
     b->templates.items[number].rows++;
-    keep_holes(b, row, line.ptr);
+    row->text = keep_holes(b, line.ptr);
     return true;
 }
 
@@ -235,24 +241,36 @@ static void add_attribute(struct segment_builder *b, char kind, struct tel_span 
     b->raw_bytes += name.len + value.len;
 }
 
+/* What the order of rows needs to know of them. */
+static void note_row(struct segment_builder *b, const struct built_row *row)
+{
+    size_t n = b->rows.len;
+    b->min_ns = n == 0 || row->time_ns < b->min_ns ? row->time_ns : b->min_ns;
+    b->max_ns = n == 0 || row->time_ns > b->max_ns ? row->time_ns : b->max_ns;
+    b->unsorted |= n > 0 && built_row_cmp(&b->rows.items[n - 1], row) >= 0;
+    b->streams.items[row->stream].rows++;
+    tel_vec_push(&b->rows, *row);
+}
+
 void segment_builder_add(struct segment_builder *b, const struct tel_row_key *key, uint32_t stream,
                          const struct tel_event *event)
 {
     TEL_CHECK(stream < b->streams.len);
-    struct built_row row = {.key = *key,
+    struct built_row row = {.time_ns = key->time_ns,
+                            .offset = key->offset,
+                            .partition = key->partition,
+                            .index = key->index,
                             .stream = stream,
                             .template_number = NO_TEMPLATE,
                             .severity = event->severity};
-    if (!split_body(b, &row, event->body)) {
-        row.body = keep_text(b, event->body);
-        row.body_len = (uint32_t)event->body.len;
-    }
+    if (!split_body(b, &row, event->body))
+        row.text = keep_body(b, event->body);
     for (uint32_t i = 0; i < event->attribute_count; i++)
         add_attribute(b, SEGMENT_ATTRIBUTE, event->attributes[i].name, event->attributes[i].value);
     add_attribute(b, SEGMENT_TRACE_ID, tel_span_make("", 0), event->trace_id);
     add_attribute(b, SEGMENT_SPAN_ID, tel_span_make("", 0), event->span_id);
     b->raw_bytes += event->body.len;
-    tel_vec_push(&b->rows, row);
+    note_row(b, &row);
 }
 
 uint64_t segment_builder_rows(const struct segment_builder *b)
@@ -263,7 +281,6 @@ uint64_t segment_builder_rows(const struct segment_builder *b)
 uint64_t segment_builder_bytes(const struct segment_builder *b)
 {
     return b->text.len + b->rows.len * sizeof(struct built_row) +
-           b->holes.len * sizeof(struct hole) +
            b->attributes.len * sizeof(struct built_attribute);
 }
 

@@ -11,17 +11,36 @@
 #define NO_TEMPLATE            UINT32_MAX
 #define TEMPLATES_PER_FAMILY   2048u
 
+/*
+ * What varies of a row lies together in the builder's text, so that whoever looks at it has it all:
+ *
+ *     with a template   the lengths of its holes (2 bytes each), then the holes
+ *     without           the length of the body (4 bytes), then the body
+ */
 struct built_row {
-    struct tel_row_key key;
+    int64_t time_ns, offset; /* with the next two: its key */
+    uint32_t partition, index;
     uint32_t stream, template_number; /* in this segment; NO_TEMPLATE */
-    uint32_t first_hole;
-    uint32_t body, body_len; /* in text: the whole body, or that of its holes */
+    uint32_t text;
     uint32_t severity;
 };
+
+/* As tel_row_key_cmp. */
+static inline int built_row_cmp(const struct built_row *x, const struct built_row *y)
+{
+    if (x->time_ns != y->time_ns)
+        return x->time_ns < y->time_ns ? -1 : 1;
+    if (x->partition != y->partition)
+        return x->partition < y->partition ? -1 : 1;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
 
 struct built_stream {
     uint32_t family;
     uint32_t code; /* in its family */
+    uint32_t rows;
     uint32_t last_row; /* of finish: the last row of those seen, as it came, + 1 */
 };
 
@@ -43,7 +62,7 @@ struct built_family {
 
 /* What finish keeps of a row, in the template order. */
 struct built_place {
-    uint32_t from; /* its first hole; of a row without template: the row, as it came */
+    uint32_t from; /* its text */
     uint32_t severity;
 };
 
@@ -55,11 +74,12 @@ struct segment_builder {
     struct segment_learnt *learnt;
     struct splitter *splitter;
     uint64_t raw_bytes;
+    int64_t min_ns, max_ns; /* of the rows' times, if there are any */
+    bool unsorted;          /* rows did not come in the order of their keys */
 
     struct tel_buf line; /* the body at hand, with slack */
-    struct tel_buf text; /* holes, bodies and attribute values; SPLIT_SLACK readable bytes behind */
+    struct tel_buf text; /* of rows and attributes; SPLIT_SLACK readable bytes behind */
     TEL_VEC(struct built_row) rows;
-    TEL_VEC(struct hole) holes; /* start in text */
     struct tel_arena arena;     /* skeletons */
 
     struct tel_buf stream_labels;
@@ -86,6 +106,7 @@ struct segment_builder {
     TEL_VEC(uint32_t) kept;          /* templates that stay, family by family */
     TEL_VEC(uint32_t) place;         /* of a row (by key) in the template order */
     TEL_VEC(struct built_place) placed; /* by place */
+    TEL_VEC(uint32_t) next_hole;     /* in text, of each row of the template at hand */
     TEL_VEC(uint32_t) family_row;    /* of the row at a place: which of its family's */
     TEL_VEC(uint64_t) times;         /* differences, by key; before that, scratch of the order */
     TEL_VEC(uint64_t) codes, stream_codes; /* family by family */
@@ -95,7 +116,7 @@ struct segment_builder {
     TEL_VEC(struct segment_section) sections;
 };
 
-/* Fills b->order; the least and the greatest time. */
-void builder_order(struct segment_builder *b, int64_t *ret_min, int64_t *ret_max);
+/* Fills b->order. */
+void builder_order(struct segment_builder *b);
 
 #endif

@@ -40,6 +40,7 @@ static void begin(size_t len, struct split_classes *out)
     out->has_nul = false;
     out->run[len / 64] = out->event[len / 64] = 0;
     out->run[len / 64 + 1] = out->event[len / 64 + 1] = 0;
+    out->slash[len / 64] = out->quote[len / 64] = 0;
 }
 
 void splitter_classify_portable(const char *line, size_t len, struct split_classes *out)
@@ -47,17 +48,21 @@ void splitter_classify_portable(const char *line, size_t len, struct split_class
     begin(len, out);
     for (size_t i = 0; i < len; i += 64) {
         size_t n = len - i < 64 ? len - i : 64;
-        uint64_t run = 0, event = 0;
+        uint64_t run = 0, event = 0, slash = 0, quote = 0;
         for (size_t k = 0; k < n; k++) {
             unsigned char c = (unsigned char)line[i + k];
             run |= (uint64_t)(class_of[c] & 1) << k;
             event |= (uint64_t)(class_of[c] >> 1) << k;
+            slash |= (uint64_t)(c == '/') << k;
+            quote |= (uint64_t)(c == '"') << k;
             if (c == '\n' && out->newline == SIZE_MAX)
                 out->newline = i + k;
             out->has_nul |= c == 0;
         }
         out->run[i / 64] = run;
         out->event[i / 64] = event;
+        out->slash[i / 64] = slash;
+        out->quote[i / 64] = quote;
     }
 }
 
@@ -81,7 +86,8 @@ classify_avx512(const char *line, size_t len, struct split_classes *out)
     begin(len, out);
     const __m512i low = _mm512_loadu_si512(class_of), high = _mm512_loadu_si512(class_of + 64);
     const __m512i run_bit = _mm512_set1_epi8(RUN), event_bit = _mm512_set1_epi8(EVENT);
-    const __m512i newline = _mm512_set1_epi8('\n');
+    const __m512i newline = _mm512_set1_epi8('\n'), slash = _mm512_set1_epi8('/');
+    const __m512i quote = _mm512_set1_epi8('"');
     for (size_t i = 0; i < len; i += 64) {
         __mmask64 valid = tail_mask(len - i);
         __m512i c = _mm512_maskz_loadu_epi8(valid, line + i);
@@ -90,6 +96,8 @@ classify_avx512(const char *line, size_t len, struct split_classes *out)
         __mmask64 ascii = valid & ~high_bytes;
         out->run[i / 64] = (_mm512_test_epi8_mask(class, run_bit) & ascii) | high_bytes;
         out->event[i / 64] = _mm512_test_epi8_mask(class, event_bit) & ascii;
+        out->slash[i / 64] = _mm512_cmpeq_epi8_mask(c, slash);
+        out->quote[i / 64] = _mm512_cmpeq_epi8_mask(c, quote);
         note(out, i, _mm512_cmpeq_epi8_mask(c, newline),
              valid & _mm512_testn_epi8_mask(c, c));
     }
@@ -100,9 +108,12 @@ classify_avx512(const char *line, size_t len, struct split_classes *out)
     _mm256_setr_epi8(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h, i, j, \
                      k, l, m, n, o, p)
 
-__attribute__((target("avx2"))) static inline void classify_32(const char *p, uint32_t *run,
-                                                               uint32_t *event, uint32_t *newline,
-                                                               uint32_t *nul)
+/* 32 bits of each bitmap. */
+struct bits_32 {
+    uint32_t run, event, slash, quote, newline, nul;
+};
+
+__attribute__((target("avx2"))) static inline struct bits_32 classify_32(const char *p)
 {
     /* run: 1 = 2x {4 d e f}, 2 = 3x and 7x {0..a}, 4 = 4x and 6x {1..f}, 8 = 5x {0..a f} */
     const __m256i run_high = N(0, 0, 1, 2, 4, 8, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -118,10 +129,19 @@ __attribute__((target("avx2"))) static inline void classify_32(const char *p, ui
     __m256i e =
         _mm256_and_si256(_mm256_shuffle_epi8(event_low, lo), _mm256_shuffle_epi8(event_high, hi));
     uint32_t high_bytes = (uint32_t)_mm256_movemask_epi8(c);
-    *run = ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(r, zero)) | high_bytes;
-    *event = ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(e, zero));
-    *newline = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, _mm256_set1_epi8('\n')));
-    *nul = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, zero));
+    struct bits_32 b;
+    b.run = ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(r, zero)) | high_bytes;
+    b.event = ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(e, zero));
+    b.slash = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, _mm256_set1_epi8('/')));
+    b.quote = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, _mm256_set1_epi8('"')));
+    b.newline = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, _mm256_set1_epi8('\n')));
+    b.nul = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, zero));
+    return b;
+}
+
+static inline uint64_t both(uint32_t low, uint32_t high, uint64_t valid)
+{
+    return (low | (uint64_t)high << 32) & valid;
 }
 
 __attribute__((target("avx2"))) static void classify_avx2(const char *line, size_t len,
@@ -129,13 +149,13 @@ __attribute__((target("avx2"))) static void classify_avx2(const char *line, size
 {
     begin(len, out);
     for (size_t i = 0; i < len; i += 64) {
-        uint32_t r[2], e[2], n[2], z[2];
-        classify_32(line + i, &r[0], &e[0], &n[0], &z[0]);
-        classify_32(line + i + 32, &r[1], &e[1], &n[1], &z[1]);
+        struct bits_32 a = classify_32(line + i), b = classify_32(line + i + 32);
         uint64_t valid = tail_mask(len - i);
-        out->run[i / 64] = (r[0] | (uint64_t)r[1] << 32) & valid;
-        out->event[i / 64] = (e[0] | (uint64_t)e[1] << 32) & valid;
-        note(out, i, (n[0] | (uint64_t)n[1] << 32) & valid, (z[0] | (uint64_t)z[1] << 32) & valid);
+        out->run[i / 64] = both(a.run, b.run, valid);
+        out->event[i / 64] = both(a.event, b.event, valid);
+        out->slash[i / 64] = both(a.slash, b.slash, valid);
+        out->quote[i / 64] = both(a.quote, b.quote, valid);
+        note(out, i, both(a.newline, b.newline, valid), both(a.nul, b.nul, valid));
     }
 }
 

@@ -112,10 +112,7 @@ static void put_text(struct column_writer *w, struct tel_buf *node, const struct
     tel_buf_reserve(&w->text, total + SPLIT_SLACK);
     char *out = w->text.ptr;
     for (size_t i = 0; i < n; i++) {
-        if (values[i].len <= 16)
-            memcpy(out, values[i].ptr, 16);
-        else
-            memcpy(out, values[i].ptr, values[i].len);
+        split_copy(out, values[i].ptr, values[i].len);
         out += values[i].len;
     }
     w->text.len = total;

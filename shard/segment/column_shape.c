@@ -109,19 +109,47 @@ static uint32_t shape_number(struct shape_scratch *s, struct tel_span text, uint
 
 /* ---- writing what was seen ---------------------------------------------------------------- */
 
+/* Up to eight characters as a number, the first in the lowest byte, and zero before them. */
+static inline uint64_t characters(const char *p, size_t len)
+{
+    uint64_t v;
+    memcpy(&v, p, 8); /* the slack allows it */
+    return v << (64 - 8 * len);
+}
+
+/* Digits are put together in pairs, then in fours, then in eights. */
+static inline uint64_t decimal8(const char *p, size_t len)
+{
+    uint64_t v = characters(p, len) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    v = v * 10 + (v >> 8);
+    uint64_t low = v & UINT64_C(0x000000ff000000ff), high = v >> 16 & UINT64_C(0x000000ff000000ff);
+    return (low * (100 + (UINT64_C(1000000) << 32)) + high * (1 + (UINT64_C(10000) << 32))) >> 32;
+}
+
 static uint64_t decimal(struct tel_span v)
 {
-    uint64_t n = 0;
-    for (size_t i = 0; i < v.len; i++)
-        n = n * 10 + (uint64_t)(v.ptr[i] - '0');
+    size_t head = (v.len - 1) % 8 + 1;
+    uint64_t n = decimal8(v.ptr, head);
+    for (size_t i = head; i < v.len; i += 8)
+        n = n * 100000000 + decimal8(v.ptr + i, 8);
     return n;
+}
+
+static inline uint64_t hexadecimal8(const char *p, size_t len)
+{
+    uint64_t v = characters(p, len);
+    v = (v & UINT64_C(0x0f0f0f0f0f0f0f0f)) + 9 * (v >> 6 & UINT64_C(0x0101010101010101));
+    v = (v << 4 | v >> 8) & UINT64_C(0x00ff00ff00ff00ff);
+    v = (v << 8 | v >> 16) & UINT64_C(0x0000ffff0000ffff);
+    return (v << 16 | v >> 32) & UINT64_C(0xffffffff);
 }
 
 static uint64_t hexadecimal(struct tel_span v)
 {
-    uint64_t n = 0;
-    for (size_t i = 0; i < v.len; i++)
-        n = n << 4 | (uint64_t)(v.ptr[i] <= '9' ? v.ptr[i] - '0' : v.ptr[i] - 'a' + 10);
+    size_t head = (v.len - 1) % 8 + 1;
+    uint64_t n = hexadecimal8(v.ptr, head);
+    for (size_t i = head; i < v.len; i += 8)
+        n = n << 32 | hexadecimal8(v.ptr + i, 8);
     return n;
 }
 
@@ -141,7 +169,9 @@ static bool any_lane(bytes16 v)
 
 static struct field_look look_at(const struct tel_span *v, size_t n)
 {
-    static const bytes16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    /* read from 16 - n on: n bytes are set */
+    static const uint8_t first[32] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                      255, 255, 255, 255, 255, 255, 255, 255};
     struct field_look look = {.min_len = v[0].len, .max_len = v[0].len};
     bytes16 no_digit = {0}, no_hex = {0};
     for (size_t i = 0; i < n; i++) {
@@ -150,8 +180,9 @@ static struct field_look look_at(const struct tel_span *v, size_t n)
         look.max_len = len > look.max_len ? len : look.max_len;
         look.leading_zero |= len > 1 && v[i].ptr[0] == '0';
         for (size_t at = 0; at < len; at += 16) {
-            bytes16 c, in = (bytes16)(lanes < (uint8_t)(len - at < 16 ? len - at : 16));
+            bytes16 c, in;
             memcpy(&c, v[i].ptr + at, 16);
+            memcpy(&in, first + 16 - (len - at < 16 ? len - at : 16), 16);
             bytes16 digit = (bytes16)(c - '0' <= 9), letter = (bytes16)(c - 'a' <= 5);
             no_digit |= ~digit & in;
             no_hex |= ~(digit | letter) & in;

@@ -16,25 +16,37 @@
 #define WORDS_PER_ROW 24u /* words that the filter takes, on average */
 #define PREFETCH      16u /* rows */
 
+/* The length of a hole of the row whose text begins there. */
+static inline uint32_t hole_len(const struct segment_builder *b, uint32_t text, uint32_t hole)
+{
+    uint16_t len;
+    memcpy(&len, b->text.ptr + text + hole * sizeof(len), sizeof(len));
+    return len;
+}
+
 /* The body of a row that loses its template is put together again. */
 static void restore_body(struct segment_builder *b, struct built_row *row)
 {
     const struct built_template *t = &b->templates.items[row->template_number];
     const char *s = t->skeleton.ptr, *end = s + t->skeleton.len;
-    size_t at = b->text.len, hole = row->first_hole;
-    tel_buf_reserve(&b->text, t->skeleton.len + row->body_len + SPLIT_SLACK);
+    size_t at = b->text.len, from = row->text + t->hole_count * sizeof(uint16_t);
+    uint32_t body_len = (uint32_t)t->skeleton.len - t->hole_count, hole = 0;
+    for (uint32_t h = 0; h < t->hole_count; h++)
+        body_len += hole_len(b, row->text, h);
+    tel_buf_reserve(&b->text, sizeof(body_len) + body_len + SPLIT_SLACK);
+    tel_buf_add(&b->text, &body_len, sizeof(body_len));
     for (; s < end; s++) {
         if (*s) {
             b->text.ptr[b->text.len++] = *s;
             continue;
         }
-        struct hole h = b->holes.items[hole++];
-        memcpy(b->text.ptr + b->text.len, b->text.ptr + h.start, h.len);
-        b->text.len += h.len;
+        uint32_t len = hole_len(b, row->text, hole++);
+        memcpy(b->text.ptr + b->text.len, b->text.ptr + from, len);
+        b->text.len += len;
+        from += len;
     }
     TEL_CHECK(b->text.len < UINT32_MAX);
-    row->body = (uint32_t)at;
-    row->body_len = (uint32_t)(b->text.len - at);
+    row->text = (uint32_t)at;
     row->template_number = NO_TEMPLATE;
 }
 
@@ -99,9 +111,9 @@ static bool is_listed(const struct segment_builder *b, const struct built_row *r
 {
     if (s->last_row == 0)
         return true;
-    const struct tel_row_key *last = &b->rows.items[s->last_row - 1].key;
-    return last->partition != row->key.partition || last->offset != row->key.offset ||
-           row->key.index != last->index + 1;
+    const struct built_row *last = &b->rows.items[s->last_row - 1];
+    return last->partition != row->partition || last->offset != row->offset ||
+           row->index != last->index + 1;
 }
 
 /* The one walk over the rows by key, which are far from each other: all that is put of them later is
@@ -122,7 +134,7 @@ static void walk_rows(struct segment_builder *b)
     tel_vec_clear(&b->listed);
     for (size_t s = 0; s < b->streams.len; s++)
         b->streams.items[s].last_row = 0;
-    int64_t last = rows[order[0]].key.time_ns;
+    int64_t last = rows[order[0]].time_ns;
     for (uint32_t p = 0; p < n; p++) {
         if (p + PREFETCH < n)
             __builtin_prefetch(&rows[order[p + PREFETCH]]);
@@ -134,13 +146,12 @@ static void walk_rows(struct segment_builder *b)
         uint32_t place = t->next++, at = f->next_row++;
         b->place.items[p] = place;
         b->family_row.items[place] = at - f->first_row;
-        b->placed.items[place] =
-            (struct built_place){rest ? order[p] : row->first_hole, row->severity};
+        b->placed.items[place] = (struct built_place){row->text, row->severity};
         b->numbers.items[p] = s->family;
         b->codes.items[at] = t->code;
         b->stream_codes.items[at] = s->code;
-        b->times.items[p] = (uint64_t)row->key.time_ns - (uint64_t)last;
-        last = row->key.time_ns;
+        b->times.items[p] = (uint64_t)row->time_ns - (uint64_t)last;
+        last = row->time_ns;
         if (is_listed(b, row, s))
             b->listed.items[b->listed.len++] = p;
         s->last_row = order[p] + 1;
@@ -164,30 +175,30 @@ static void put_codes(struct segment_builder *b)
 }
 
 /* Times as differences; offsets only where a message begins: within one, the index counts up. */
-static void put_keys(struct segment_builder *b, int64_t first_ns)
+static void put_keys(struct segment_builder *b)
 {
     size_t n = b->rows.len, listed = b->listed.len;
     uint64_t *v = b->numbers.items;
     const uint32_t *at = b->listed.items, *order = b->order.items;
     const struct built_row *rows = b->rows.items;
-    put_varint(&b->nodes, tel_zigzag(first_ns));
+    put_varint(&b->nodes, tel_zigzag(b->min_ns)); /* of the first row */
     put_ints(b, b->times.items, n);
     put_varint(&b->nodes, listed);
     for (size_t i = 0; i < listed; i++)
         v[i] = at[i] - (i ? at[i - 1] : 0);
     put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
-        v[i] = rows[order[at[i]]].key.partition;
+        v[i] = rows[order[at[i]]].partition;
     put_ints(b, v, listed);
     uint64_t last = 0;
     for (size_t i = 0; i < listed; i++) {
-        uint64_t offset = (uint64_t)rows[order[at[i]]].key.offset;
+        uint64_t offset = (uint64_t)rows[order[at[i]]].offset;
         v[i] = tel_zigzag((int64_t)(offset - last));
         last = offset;
     }
     put_ints(b, v, listed);
     for (size_t i = 0; i < listed; i++)
-        v[i] = rows[order[at[i]]].key.index;
+        v[i] = rows[order[at[i]]].index;
     put_ints(b, v, listed);
     for (uint32_t t = 0; t < n; t++)
         v[t] = b->placed.items[t].severity;
@@ -197,24 +208,27 @@ static void put_keys(struct segment_builder *b, int64_t first_ns)
 static void gather_bodies(struct segment_builder *b, const struct built_template *t)
 {
     for (size_t i = 0; i < t->rows; i++) {
-        const struct built_row *row = &b->rows.items[b->placed.items[t->first + i].from];
-        b->values.items[i] = tel_span_make(b->text.ptr + row->body, row->body_len);
+        const char *text = b->text.ptr + b->placed.items[t->first + i].from;
+        uint32_t len;
+        memcpy(&len, text, sizeof(len));
+        b->values.items[i] = tel_span_make(text + sizeof(len), len);
     }
 }
 
-/* The values of a hole. They lie far from each other, and whoever looks at the first finds the last
- * on its way. */
+/* The values of a hole, from the first to the last in turn. Rows' texts lie far from each other. */
 static void gather_hole(struct segment_builder *b, const struct built_template *t, uint32_t number)
 {
-    const struct hole *column = b->holes.items + number;
     const struct built_place *placed = b->placed.items + t->first;
+    uint32_t *next = b->next_hole.items;
     size_t n = t->rows, ahead = n > PREFETCH ? n - PREFETCH : 0;
     for (size_t i = 0; i < n; i++) {
         if (i < ahead)
-            __builtin_prefetch(&column[placed[i + PREFETCH].from]);
-        struct hole hole = column[placed[i].from];
-        b->values.items[i] = tel_span_make(b->text.ptr + hole.start, hole.len);
-        __builtin_prefetch(b->text.ptr + hole.start);
+            __builtin_prefetch(b->text.ptr + placed[i + PREFETCH].from);
+        uint32_t at = number ? next[i] : placed[i].from + t->hole_count * (uint32_t)sizeof(uint16_t);
+        uint32_t len = hole_len(b, placed[i].from, number);
+        b->values.items[i] = tel_span_make(b->text.ptr + at, len);
+        next[i] = at + len;
+        __builtin_prefetch(b->text.ptr + at); /* whoever looks at the first finds the last on its way */
     }
 }
 
@@ -232,6 +246,7 @@ static void put_template(struct segment_builder *b, const struct built_template 
     size_t n = t->rows;
     uint32_t holes = rest ? 1 : t->hole_count;
     tel_vec_reserve(&b->values, n);
+    tel_vec_reserve(&b->next_hole, n);
     size_t before = b->nodes.len;
     tel_buf_clear(&b->head);
     b->columns.rows = b->family_row.items + t->first;
@@ -340,26 +355,16 @@ static void put_attributes(struct segment_builder *b)
     free(names);
 }
 
-/* How many rows each stream has: what groups by labels counts from this. */
-static void put_stream_rows(struct segment_builder *b)
-{
-    uint32_t *rows = tel_calloc(b->streams.len + 1, sizeof(*rows));
-    for (size_t i = 0; i < b->rows.len; i++)
-        rows[b->rows.items[i].stream]++;
-    for (size_t s = 0; s < b->streams.len; s++)
-        put_varint(&b->directory, rows[s]);
-    free(rows);
-}
-
-static void put_directory(struct segment_builder *b, int64_t first_ns)
+static void put_directory(struct segment_builder *b)
 {
     put_varint(&b->directory, b->streams.len);
     tel_buf_add_span(&b->directory, tel_buf_span(&b->stream_labels));
     for (size_t s = 0; s < b->streams.len; s++)
         put_varint(&b->directory, b->streams.items[s].family);
-    put_stream_rows(b);
+    for (size_t s = 0; s < b->streams.len; s++) /* what groups by labels counts from this */
+        put_varint(&b->directory, b->streams.items[s].rows);
     put_codes(b);
-    put_keys(b, first_ns);
+    put_keys(b);
     put_varint(&b->directory, b->nodes.len);
     put_varint(&b->directory, b->families.len);
     for (uint32_t f = 0; f < b->families.len; f++)
@@ -376,7 +381,7 @@ static void put_packed(struct segment_builder *b, struct tel_span raw)
     tel_buf_free(&packed);
 }
 
-static void put_head(struct segment_builder *b, int64_t min, int64_t max)
+static void put_head(struct segment_builder *b)
 {
     stream_writer_finish(&b->out);
     tel_buf_clear(&b->head);
@@ -385,8 +390,8 @@ static void put_head(struct segment_builder *b, int64_t min, int64_t max)
     tel_buf_add_le64(&b->head, SEGMENT_MAGIC);
     put_varint(&b->head, b->rows.len);
     put_varint(&b->head, b->raw_bytes);
-    put_varint(&b->head, tel_zigzag(min));
-    put_varint(&b->head, tel_zigzag(max));
+    put_varint(&b->head, tel_zigzag(b->min_ns));
+    put_varint(&b->head, tel_zigzag(b->max_ns));
     put_varint(&b->head, b->out.next_section);
     put_packed(b, tel_buf_span(&b->directory));
     stream_writer_section(&b->out, SEGMENT_SECTION_HEAD, tel_buf_span(&b->head));
@@ -401,7 +406,6 @@ static void put_head(struct segment_builder *b, int64_t min, int64_t max)
 tel_code segment_builder_finish(struct segment_builder *b, int compression,
                                 struct segment_image *ret, struct tel_error *err)
 {
-    int64_t min, max;
     if (b->rows.len == 0)
         return tel_error_set(err, TEL_ERR_INVALID, "a segment without events");
     stream_writer_reset(&b->out, compression, SEGMENT_SECTION_DATA);
@@ -411,12 +415,12 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
     tel_buf_clear(&b->directory);
     tel_buf_clear(&b->head);
     tel_vec_clear(&b->sections);
-    builder_order(b, &min, &max);
+    builder_order(b);
     settle_templates(b);
     place_templates(b);
     walk_rows(b);
-    put_directory(b, min);
-    put_head(b, min, max);
+    put_directory(b);
+    put_head(b);
     for (size_t i = 0; i < b->out.sections.len; i++) {
         const struct stream_section *s = &b->out.sections.items[i];
         tel_vec_push(&b->sections, ((struct segment_section){
@@ -430,8 +434,8 @@ tel_code segment_builder_finish(struct segment_builder *b, int compression,
                                   .rows = b->rows.len,
                                   .raw_bytes = b->raw_bytes,
                                   .stored_bytes = b->out.data.len,
-                                  .min_time_ns = min,
-                                  .max_time_ns = max,
+                                  .min_time_ns = b->min_ns,
+                                  .max_time_ns = b->max_ns,
                                   .template_rows = template_rows};
     return TEL_OK;
 }

@@ -157,7 +157,10 @@ static void put_entry(struct ids_writer *w, struct ids_writing *g, size_t number
         *g->op++ = LITERAL;
         put_nibbles(g, e->text, 0, e->len);
     }
-    memcpy(known->text, e->text, e->len);
+    if (e->len >= known->len)
+        memcpy(known->text, e->text, IDS_LEN_MAX); /* at once: the slack allows it */
+    else
+        memcpy(known->text, e->text, e->len);
 }
 /* Room for all that `count` entries, of `total` characters, may take. */
 static struct ids_writing begin_streams(struct ids_writer *w, size_t count, size_t total)

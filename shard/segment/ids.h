@@ -31,7 +31,7 @@ struct ids_entry {
         uint32_t slot; /* of the table, once they are in the order of their rows */
     };
     uint32_t len;
-    const char *text; /* digits and lower-case hex letters; 8 readable bytes behind them */
+    const char *text; /* digits and lower-case hex letters, with a segment's slack behind */
 };
 
 /* What can be referred to: an entry's text and the tail that it keeps in mind. */

@@ -24,8 +24,8 @@ static unsigned bits_of(uint64_t v)
 static int row_cmp(const void *x, const void *y, void *ctx)
 {
     const struct segment_builder *b = ctx;
-    return tel_row_key_cmp(&b->rows.items[*(const uint32_t *)x].key,
-                           &b->rows.items[*(const uint32_t *)y].key);
+    return built_row_cmp(&b->rows.items[*(const uint32_t *)x],
+                         &b->rows.items[*(const uint32_t *)y]);
 }
 
 static void radix_pass(const uint64_t *from, uint64_t *to, size_t n, unsigned shift, unsigned width)
@@ -70,7 +70,7 @@ static void radix_order(struct segment_builder *b, int64_t min, int64_t max)
     tel_vec_reserve(&b->times, n);
     uint64_t *words = b->numbers.items, *other = b->times.items;
     for (size_t i = 0; i < n; i++) {
-        uint64_t t = (uint64_t)b->rows.items[i].key.time_ns - (uint64_t)min;
+        uint64_t t = (uint64_t)b->rows.items[i].time_ns - (uint64_t)min;
         words[i] = t >> drop << row_bits | i;
     }
     bits -= drop;
@@ -87,23 +87,16 @@ static void radix_order(struct segment_builder *b, int64_t min, int64_t max)
     settle_ties(b, words, row_bits);
 }
 
-void builder_order(struct segment_builder *b, int64_t *ret_min, int64_t *ret_max)
+void builder_order(struct segment_builder *b)
 {
     size_t n = b->rows.len;
     tel_vec_reserve(&b->order, n);
-    int64_t min = INT64_MAX, max = INT64_MIN;
-    bool sorted = true;
-    for (size_t i = 0; i < n; i++) {
-        int64_t t = b->rows.items[i].key.time_ns;
-        b->order.items[i] = (uint32_t)i;
-        min = t < min ? t : min;
-        max = t > max ? t : max;
-        sorted &= i == 0 || tel_row_key_cmp(&b->rows.items[i - 1].key, &b->rows.items[i].key) < 0;
+    if (b->unsorted && n >= RADIX_MIN) {
+        radix_order(b, b->min_ns, b->max_ns);
+        return;
     }
-    *ret_min = min;
-    *ret_max = max;
-    if (!sorted && n >= RADIX_MIN)
-        radix_order(b, min, max);
-    else if (!sorted)
+    for (size_t i = 0; i < n; i++)
+        b->order.items[i] = (uint32_t)i;
+    if (b->unsorted)
         qsort_r(b->order.items, n, sizeof(uint32_t), row_cmp, b);
 }

@@ -102,6 +102,19 @@ static inline size_t run_start(const struct scan *sc, size_t pos)
     return start > sc->floor ? start : sc->floor;
 }
 
+/* The first of the bitmap's bytes in [from, to), or `to`. */
+static inline size_t first_in(const uint64_t *bitmap, size_t from, size_t to)
+{
+    if (from >= to)
+        return to;
+    size_t word = from / 64;
+    uint64_t bits = bitmap[word] & UINT64_MAX << (from % 64);
+    while (!bits && ++word * 64 < to)
+        bits = bitmap[word];
+    size_t at = bits ? word * 64 + (size_t)__builtin_ctzll(bits) : to;
+    return at < to ? at : to;
+}
+
 static bool is_date_name(const char *p)
 {
     static const char names[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul",
@@ -157,7 +170,7 @@ static void at_run(struct scan *sc, size_t pos)
 {
     const char *s = sc->s;
     size_t start = run_start(sc, pos), end = run_end(sc, pos);
-    bool path = memchr(s + start, '/', end - start) != NULL;
+    bool path = first_in(sc->classes->slash, start, end) < end;
     if (!path && end < sc->len && s[end] == '=' && is_word(s[start]) && !is_digit(s[start])) {
         sc->floor = end; /* a key */
         return;
@@ -280,13 +293,12 @@ static void at_quote(struct scan *sc, size_t pos)
         return;
     }
     for (;;) {
-        const char *q = memchr(s + close + 1, '"', sc->len - close - 1);
-        if (!q) {
+        close = first_in(sc->classes->quote, close + 1, sc->len);
+        if (close == sc->len) {
             sc->quotes_off = true;
             sc->floor = pos + 1;
             return;
         }
-        close = (size_t)(q - s);
         size_t escapes = 0;
         while (close - escapes - 1 > pos && s[close - escapes - 1] == '\\')
             escapes++;
@@ -343,17 +355,12 @@ void splitter_make_skeleton(struct splitter *sp, struct tel_span line)
     size_t pos = 0;
     for (size_t i = 0; i < sp->hole_count; i++) {
         size_t n = sp->holes[i].start - pos;
-        const char *from = line.ptr + pos;
-        if (n <= 16) {
-            memcpy(out, from, 16); /* both have the slack */
-        } else {
-            memcpy(out, from, n);
-        }
+        split_copy(out, line.ptr + pos, n);
         out += n;
         *out++ = 0;
         pos = sp->holes[i].start + sp->holes[i].len;
     }
-    memcpy(out, line.ptr + pos, line.len - pos);
+    split_copy(out, line.ptr + pos, line.len - pos);
     sp->skeleton_len = (size_t)(out - sp->skeleton) + line.len - pos;
 }
 

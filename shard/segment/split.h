@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <string.h>
+
 #include "common/base/span.h"
 
 #define SPLIT_LINE_MAX  60000u
@@ -32,6 +34,8 @@ struct hole {
 struct split_classes {
     uint64_t run[SPLIT_LINE_MAX / 64 + 2];   /* word characters, joiners and '/' */
     uint64_t event[SPLIT_LINE_MAX / 64 + 2]; /* digits " = / @ */
+    uint64_t slash[SPLIT_LINE_MAX / 64 + 2];
+    uint64_t quote[SPLIT_LINE_MAX / 64 + 2]; /* " */
     size_t newline;
     bool has_nul;
 };
@@ -43,6 +47,17 @@ struct splitter {
     char skeleton[SPLIT_LINE_MAX + SPLIT_HOLES_MAX + SPLIT_SLACK];
     size_t skeleton_len;
 };
+
+/* Copies n bytes, most often few, and up to 15 more than that: both sides must have the slack. */
+static inline void split_copy(char *out, const char *from, size_t n)
+{
+    if (n > 64) {
+        memcpy(out, from, n);
+        return;
+    }
+    for (size_t at = 0; at < n; at += 16)
+        memcpy(out + at, from + at, 16);
+}
 
 /* False when the line cannot have a template: it is too long or holds NUL. */
 bool splitter_run(struct splitter *splitter, struct tel_span line);

@@ -15,6 +15,8 @@ static void check_classes(const char *line, size_t len)
     TEL_CHECK(a.newline == b.newline && a.has_nul == b.has_nul);
     TEL_CHECK(memcmp(a.run, b.run, (len / 64 + 1) * 8) == 0);
     TEL_CHECK(memcmp(a.event, b.event, (len / 64 + 1) * 8) == 0);
+    TEL_CHECK(memcmp(a.slash, b.slash, (len / 64 + 1) * 8) == 0);
+    TEL_CHECK(memcmp(a.quote, b.quote, (len / 64 + 1) * 8) == 0);
 }
 
 static int word_at(const char *line, size_t len, size_t i)

@@ -297,6 +297,40 @@ static void test_columns(void **state)
     }
 }
 
+/* Fields that become integers, of every width that they may have, and wider ones. */
+static void test_fields_of_all_widths(void **state)
+{
+    (void)state;
+    enum { N = 300, CAP = 96 };
+    static char text[N + 1][CAP];
+    struct tel_span v[N], back[N];
+    struct tel_rand r;
+    struct tel_error err;
+    tel_rand_init(&r, 12);
+    for (unsigned kind = 0; kind < 3; kind++) {
+        for (int width = 1; width <= 20; width++) {
+            struct pen pen;
+            pen_init(&pen);
+            for (size_t i = 0; i < N; i++) {
+                const char *digits = kind == 2 ? "0123456789abcdef" : "0123456789";
+                for (int k = 0; k < width; k++)
+                    text[i][k] = digits[tel_rand_below(&r, kind == 2 ? 16 : 10)];
+                if (kind == 1 && text[i][0] == '0') /* no leading zero, widths differ */
+                    text[i][0] = '1';
+                size_t len = kind == 1 ? 1 + i % (size_t)width : (size_t)width;
+                memset(text[i] + len, 'f', CAP - len); /* what lies behind must not matter */
+                v[i] = tel_span_make(text[i], len);
+            }
+            column_put(&pen.columns, &pen.node, v, N);
+            struct cursor node = pen_turn(&pen);
+            assert_int_equal(column_get(&pen.reader, &node, N, NULL, back, &err), TEL_OK);
+            for (size_t i = 0; i < N; i++)
+                assert_true(tel_span_eq(v[i], back[i]));
+            pen_done(&pen);
+        }
+    }
+}
+
 static void test_ids(void **state)
 {
     (void)state;
@@ -438,7 +472,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split),   cmocka_unit_test(test_learn), cmocka_unit_test(test_ints),
-        cmocka_unit_test(test_columns), cmocka_unit_test(test_ids),   cmocka_unit_test(test_words),
+        cmocka_unit_test(test_columns), cmocka_unit_test(test_fields_of_all_widths),
+        cmocka_unit_test(test_ids),     cmocka_unit_test(test_words),
         cmocka_unit_test(test_words_of_texts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
