@@ -179,7 +179,8 @@ static tel_code start_router(struct standalone *s, struct tel_error *err)
     struct shard_map *map = shard_map_new(0);
     for (uint32_t i = 0; i < s->p.partitions && rc == TEL_OK; i++)
         rc = shard_map_add(map, i, STANDALONE_SHARD, err);
-    struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes};
+    struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes,
+                               .cache_bytes = (size_t)c->query_cache};
     if (rc == TEL_OK) {
         s->router = router_new(&o, s->client, map, s->metrics);
         s->select = select_new(s->router, NULL);

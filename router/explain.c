@@ -292,8 +292,8 @@ static void explain_json(const struct query *q, const struct query_story *s, str
                    ms(s->parsed_ns - s->begun_ns), ms(s->admitted_ns - s->parsed_ns),
                    ms(s->planned_ns - s->admitted_ns), ms(s->gathered_ns - s->planned_ns),
                    ms(s->ended_ns - s->gathered_ns));
-    tel_buf_printf(out, ",\"memory_bytes\":%zu,\"searches\":%u,\"failovers\":%u,\"hedges\":%u,\"missing\":[",
-                   s->memory_used, t->searches, t->failovers, t->hedges);
+    tel_buf_printf(out, ",\"memory_bytes\":%zu,\"searches\":%u,\"unchanged\":%u,\"failovers\":%u,\"hedges\":%u,\"missing\":[",
+                   s->memory_used, t->searches, t->unchanged, t->failovers, t->hedges);
     for (size_t i = 0; i < query_missing(q); i++) {
         if (i > 0)
             tel_buf_add_char(out, ',');
@@ -324,8 +324,9 @@ static void explain_text(const struct query *q, const struct query_story *s, str
                    ms(s->admitted_ns - s->parsed_ns), ms(s->planned_ns - s->admitted_ns),
                    ms(s->gathered_ns - s->planned_ns), ms(s->ended_ns - s->gathered_ns));
     text_pipes(query_tree(q), out);
-    tel_buf_printf(out, "shards     %u searches, %u of them again elsewhere, %u for silent servers\n",
-                   t->searches, t->failovers, t->hedges);
+    tel_buf_printf(out, "shards     %u searches, %u of them unchanged since their reply was kept, "
+                   "%u again elsewhere, %u for silent servers\n",
+                   t->searches, t->unchanged, t->failovers, t->hedges);
     fanout_each_report(s->fanout, s->begun_ns, text_shard, out);
     for (size_t i = 0; i < query_missing(q); i++) {
         TEL_BUF_ADD_LIT(out, "MISSING    ");

@@ -257,6 +257,7 @@ static void report_source(const struct fanout_source *s, int64_t since_ns,
         .address = s->address,
         .partition_count = s->parts.len,
         .outcome = s->why     ? "failed"
+                   : s->unchanged ? "unchanged"
                    : s->end   ? "answered"
                    : s->dead  ? "not needed"
                               : "cut off",

@@ -22,6 +22,7 @@
 
 #include "router/cursor.h"
 #include "router/replica_health.h"
+#include "router/reply_cache.h"
 #include "router/rows.h"
 #include "router/shard_client.h"
 #include "router/shard_map.h"
@@ -50,6 +51,7 @@ struct fanout_options {
     bool explain;                  /* keep what fanout_each_report tells */
     struct fanout_budget *budget;  /* may be NULL */
     struct replica_health *health; /* may be NULL */
+    struct reply_cache *cache;     /* of replies; NULL: none is kept or used */
 };
 
 struct fanout;
@@ -91,6 +93,7 @@ struct fanout_totals {
     uint64_t lag_ms; /* the greatest */
     uint64_t segments, segments_pruned, rows_scanned, rows_matched, bytes_read, cpu_ns;
     uint32_t searches, failovers, hedges;
+    uint32_t recalled, unchanged; /* searches whose reply might have been kept; was, and is the answer */
 };
 const struct fanout_totals *fanout_totals(const struct fanout *f);
 
@@ -99,7 +102,7 @@ struct fanout_report {
     const char *address;
     const uint32_t *partitions;
     size_t partition_count;
-    const char *outcome; /* "answered", "failed", "not needed", "cut off" */
+    const char *outcome; /* "answered", "unchanged" (by a kept reply), "failed", "not needed", "cut off" */
     const char *why;     /* of a failure; or NULL */
     /* From the time given until it was asked; from then until the first answer (-1: none came) and
      * until it ended. */

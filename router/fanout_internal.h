@@ -28,8 +28,10 @@ struct fanout_source {
     uint64_t rows_got, batches_got, bytes_got;
     char *why;                            /* it failed */
     Telescope__Shard__V1__SearchEnd *end; /* kept for explain */
+    struct tel_buf key;                   /* of its reply in the cache; empty: not kept */
+    struct reply *kept, *record;          /* of earlier, to be taken if nothing has changed; this one's */
     struct fanout_source *rival_of; /* whoever speaks first is kept */
-    bool spoke, ended, dead, consumed, paused, hedged;
+    bool spoke, unchanged, ended, dead, consumed, paused, hedged;
 };
 
 struct fanout {

@@ -11,6 +11,7 @@
 #define BUDGET_START 100
 #define BUDGET_MAX   200
 #define BUDGET_COST  10
+#define KEY_BYTES_MAX (64u << 10) /* replies to longer requests are not kept */
 #define NEAR_NS      (5 * TEL_NS_PER_MS) /* before the deadline there is no time for another try */
 
 void fanout_budget_init(struct fanout_budget *budget)
@@ -94,6 +95,9 @@ void fanout_source_free(struct fanout_source *s)
     fanout_source_clear(s);
     tel_vec_free(&s->queue);
     tel_vec_free(&s->parts);
+    tel_buf_free(&s->key);
+    reply_unref(s->kept);
+    reply_unref(s->record);
     free(s->why);
     if (s->end)
         protobuf_c_message_free_unpacked(&s->end->base, NULL);
@@ -120,6 +124,29 @@ static int64_t needed_watermark(const struct fanout *f, uint32_t partition)
 
 static const struct shard_events source_events;
 
+/* Looks whether the reply to this request was kept, and asks whether it is the answer still. The key is
+ * the request as this server gets it, but for the moment: the generation says what that comes to. */
+static void source_recall(struct fanout_source *s, Telescope__Shard__V1__SearchRequest *request)
+{
+    Telescope__Shard__V1__SearchRequest asked = *request;
+    asked.now_ns = 0;
+    asked.map_version = 0;
+    asked.explain = false;
+    size_t bytes = protobuf_c_message_get_packed_size(&asked.base);
+    if (bytes > KEY_BYTES_MAX)
+        return;
+    tel_buf_add(&s->key, s->address, strlen(s->address) + 1);
+    tel_buf_reserve(&s->key, bytes);
+    protobuf_c_message_pack(&asked.base, (uint8_t *)s->key.ptr + s->key.len);
+    s->key.len += bytes;
+    bool record;
+    s->kept = reply_cache_find(s->fanout->o.cache, tel_buf_span(&s->key), &record);
+    s->record = record ? reply_new() : NULL;
+    s->fanout->totals.recalled++;
+    if (s->kept)
+        request->generation = (ProtobufCBinaryData){s->kept->generation_len, s->kept->generation};
+}
+
 static struct fanout_source *source_start(struct fanout *f, const char *address,
                                           struct part **parts, size_t count)
 {
@@ -145,6 +172,8 @@ static struct fanout_source *source_start(struct fanout *f, const char *address,
     request.partitions = partitions;
     request.n_watermarks = f->o.mark_count ? count : 0;
     request.watermarks = watermarks;
+    if (f->o.cache && !request.before && !f->o.mark_count)
+        source_recall(s, &request);
     int64_t left_ms = (f->o.deadline_ns - s->started_ns) / TEL_NS_PER_MS;
     s->search = f->o.client->ops->search(f->gather, address, &request, left_ms, &source_events, s);
     f->totals.searches++;
@@ -301,6 +330,15 @@ static void source_failed(struct fanout_source *s, tel_code code, const char *te
     fanout_plan(f, s->parts.items, s->parts.len, NULL);
 }
 
+static void source_queue(struct fanout_source *s, struct rows *rows)
+{
+    s->rows_got += rows->block.rows;
+    s->batches_got++;
+    s->bytes_got += rows->bytes;
+    tel_vec_push(&s->queue, rows);
+    s->queued_bytes += rows->bytes;
+}
+
 static void on_rows(void *user, struct shard_search *search, Telescope__Shard__V1__RowBatch *batch)
 {
     struct fanout_source *s = user;
@@ -320,11 +358,11 @@ static void on_rows(void *user, struct shard_search *search, Telescope__Shard__V
         return;
     }
     source_wins(s);
-    s->rows_got += rows->block.rows;
-    s->batches_got++;
-    s->bytes_got += rows->bytes;
-    tel_vec_push(&s->queue, rows);
-    s->queued_bytes += rows->bytes;
+    if (s->record && !reply_add(s->record, rows->batch)) {
+        reply_unref(s->record);
+        s->record = NULL;
+    }
+    source_queue(s, rows);
     if (s->queued_bytes > f->o.queue_bytes && !s->paused) {
         s->paused = true;
         f->o.client->ops->pause(search);
@@ -359,6 +397,35 @@ static const char *end_missing(const Telescope__Shard__V1__SearchEnd *end, uint3
     return "the server does not say what it searched";
 }
 
+/* Nothing has changed: the kept reply is the server's. */
+static void source_replay(struct fanout_source *s)
+{
+    Telescope__Shard__V1__RowBatch *batch;
+    struct rows *rows;
+    for (size_t at = 0; (batch = reply_next(s->kept, &at));) {
+        tel_code rc = rows_open(batch, &rows, NULL);
+        TEL_CHECK(rc == TEL_OK); /* it was opened before it was kept */
+        source_queue(s, rows);
+    }
+    s->unchanged = true;
+    s->fanout->totals.unchanged++;
+    reply_cache_used(s->fanout->o.cache, tel_buf_span(&s->key));
+}
+
+static void source_keep(struct fanout_source *s, const Telescope__Shard__V1__SearchEnd *end)
+{
+    if (!s->record || end->generation.len == 0 || end->generation.len > REPLY_GENERATION_MAX)
+        return;
+    for (size_t i = 0; i < s->parts.len; i++)
+        if (s->parts.items[i]->missing)
+            return;
+    s->record->generation_len = end->generation.len;
+    memcpy(s->record->generation, end->generation.data, end->generation.len);
+    reply_cache_put(s->fanout->o.cache, tel_span_cstr(s->fanout->o.request.tenant),
+                    tel_buf_span(&s->key), s->record);
+    s->record = NULL;
+}
+
 /* The server has ended well, but perhaps without some of its partitions. If another replica may
  * have those, and no row was taken yet, all is thrown away: the good ones are asked here again, the
  * missing ones elsewhere. */
@@ -383,6 +450,10 @@ static void source_end(struct fanout_source *s, const Telescope__Shard__V1__Sear
         for (size_t i = 0; i < s->parts.len; i++)
             s->parts.items[i]->done = !s->parts.items[i]->missing;
         totals_add(&f->totals, end);
+        if (end->unchanged)
+            source_replay(s);
+        else
+            source_keep(s, end);
         return;
     }
     f->totals.failovers++;
@@ -413,6 +484,11 @@ static void on_end(void *user, struct shard_search *search, tel_code code,
     s->ended_ns = fanout_now_ns();
     if (s->dead) {
         /* nobody waits for it */
+    } else if (code == TEL_OK && end->unchanged && !s->kept) {
+        char text[TEL_ERROR_TEXT_MAX];
+        snprintf(text, sizeof(text), "%s: says that nothing has changed since it was never asked",
+                 s->address);
+        source_failed(s, TEL_ERR_CORRUPT, text);
     } else if (code == TEL_OK) {
         source_wins(s);
         if (f->o.health)

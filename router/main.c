@@ -175,6 +175,7 @@ static tel_code start_router(struct program *p, struct tel_error *err)
         .timeout_ms = c->query_timeout,
         .timeout_max_ms = c->query_timeout_max,
         .memory_bytes = (size_t)c->query_memory,
+        .cache_bytes = (size_t)c->query_cache,
         .hedge_after_ms = c->query_hedge_after ? (int)c->query_hedge_after : -1,
         .queries_max = (unsigned)c->query_concurrency,
         .queries_waiting = (unsigned)c->query_waiting,

@@ -245,6 +245,7 @@ static tel_code query_plan(struct query *q, struct tel_error *err)
         .turn = atomic_fetch_add(&q->router->turn, 1),
         .budget = &q->router->budget,
         .health = q->router->health,
+        .cache = q->params.no_cache ? NULL : q->router->cache,
     });
     shard_map_unref(map);
     q->planned_ns = now_ns();
@@ -351,6 +352,8 @@ static tel_code query_judge(struct query *q, struct tel_error *err)
     tel_counter_add(&m->searches, q->totals.searches);
     tel_counter_add(&m->failovers, q->totals.failovers);
     tel_counter_add(&m->hedges, q->totals.hedges);
+    tel_counter_add(&m->cache_hits, q->totals.unchanged);
+    tel_counter_add(&m->cache_misses, q->totals.recalled - q->totals.unchanged);
     if (query_missing(q) == 0)
         return TEL_OK;
     tel_counter_add(&m->partial, 1);

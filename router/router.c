@@ -19,6 +19,13 @@ static void collect(void *arg)
     admission_counts(r->admission, &running, &waiting);
     tel_gauge_set(&r->metrics.running, running);
     tel_gauge_set(&r->metrics.waiting, waiting);
+    if (!r->cache)
+        return;
+    struct reply_cache_stats cache;
+    reply_cache_stats_get(r->cache, &cache);
+    tel_gauge_set(&r->metrics.cache_bytes, (double)cache.bytes);
+    tel_gauge_set(&r->metrics.cache_replies, (double)cache.replies);
+    tel_counter_set(&r->metrics.cache_evictions, cache.evictions);
 }
 
 struct router *router_new(const struct router_options *options, struct shard_client *client,
@@ -42,6 +49,7 @@ struct router *router_new(const struct router_options *options, struct shard_cli
     r->health = replica_health_new(tel_clock_system());
     pthread_rwlock_init(&r->map_lock, NULL);
     r->probe = replica_probe_new(r);
+    r->cache = o->cache_bytes ? reply_cache_new(o->cache_bytes) : NULL;
     r->registry = registry;
     if (registry) {
         tel_metrics_register(registry, &router_metric_table, &r->metrics, NULL, NULL);
@@ -59,6 +67,7 @@ void router_free(struct router *r)
         tel_metrics_unregister(r->registry, &r->metrics);
     }
     replica_probe_free(r->probe);
+    reply_cache_free(r->cache);
     admission_free(r->admission);
     replica_health_free(r->health);
     shard_map_unref(r->map);

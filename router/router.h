@@ -19,6 +19,7 @@ struct router_options {
     unsigned queries_max;     /* at once; 0: 64 */
     unsigned queries_waiting; /* beyond: 429; 0: 2000 */
     int wait_max_ms;          /* for a turn; 0: 10 s */
+    size_t cache_bytes;       /* for replies of shards that are kept; 0: none are */
     int slow_ms;              /* queries that take longer are logged; 0: 10 s; negative: never */
 };
 
@@ -35,6 +36,7 @@ struct router {
     struct fanout_budget budget;
     struct replica_health *health;
     struct replica_probe *probe;
+    struct reply_cache *cache; /* NULL: nothing is kept */
     struct admission *admission;
     struct router_metrics metrics;
     struct tel_metrics *registry; /* where they are shown; NULL: nowhere */

@@ -166,6 +166,19 @@ static bool read_explain(struct tel_http_request *req, enum query_explain *ret)
     return false;
 }
 
+static bool read_cache(struct tel_http_request *req, bool *ret_off)
+{
+    struct tel_span value;
+    if (!tel_http_param(req, "cache", &value) || value.len == 0)
+        return true;
+    *ret_off = is_false(value) || tel_span_eq_cstr(value, "off");
+    if (*ret_off || tel_span_eq_cstr(value, "on") || tel_span_eq_cstr(value, "1") ||
+        tel_span_eq_cstr(value, "true"))
+        return true;
+    reply_bad(req, "cache", value, "expected on or off");
+    return false;
+}
+
 static bool request_gone(void *ctx)
 {
     return tel_http_gone(ctx);
@@ -192,7 +205,7 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
         return false;
     if (!select_extra_read(req, p))
         return false;
-    if (!read_explain(req, &p->explain))
+    if (!read_explain(req, &p->explain) || !read_cache(req, &p->no_cache))
         return false;
     read_timeout(req, &p->timeout_ms);
     struct tel_span partial;

@@ -25,6 +25,11 @@ void select_headers(struct tel_http_request *req, const struct query *q)
                               tel_span_slice(tel_buf_span(&text), 0, HEADER_MAX));
         tel_buf_free(&text);
     }
+    const struct fanout_totals *t = query_totals(q);
+    if (t->unchanged > 0)
+        tel_http_reply_header(req, "X-Telescope-Cache",
+                              tel_arena_printf(tel_http_arena(req), "%u/%u", t->unchanged,
+                                               t->searches));
     tel_http_reply_header(
         req, "X-Telescope-Lag-Ms",
         tel_arena_printf(tel_http_arena(req), "%llu", (unsigned long long)query_totals(q)->lag_ms));

@@ -190,6 +190,7 @@ void select_tail_handler(void *ctx, struct tel_http_request *req)
     t->select = s;
     t->params = args.params;
     t->params.explain = QUERY_EXPLAIN_NONE;
+    t->params.no_cache = true; /* no round is like another */
     t->params.gone = gone;
     t->params.gone_ctx = req;
     t->refresh_ns = TEL_MAX(refresh_ns, REFRESH_MIN_NS);

@@ -7,6 +7,7 @@
 #define TEL_LOG_COMPONENT "shard"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/rand.h"
 #include "common/sys/limits.h"
 #include "common/transport/transport.h"
 #include "shard/server_private.h"
@@ -192,6 +193,7 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
         .helpers = helpers,
         .memory_limit = s->options.query_memory_bytes,
     };
+    tel_rand_secure(s->env.epoch, sizeof(s->env.epoch));
     if (!s->has_transport)
         return TEL_OK;
     for (size_t i = 0; i < s->partition_count && rc == TEL_OK; i++)

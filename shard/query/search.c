@@ -378,6 +378,7 @@ static Telescope__Shard__V1__SearchEnd *make_end(struct search *s)
 {
     Telescope__Shard__V1__SearchEnd *end = tel_malloc(sizeof(*end));
     telescope__shard__v1__search_end__init(end);
+    bool whole = true;
     end->partitions = tel_calloc(s->partition_count, sizeof(*end->partitions));
     end->n_partitions = s->partition_count;
     for (size_t i = 0; i < s->partition_count; i++) {
@@ -389,7 +390,14 @@ static Telescope__Shard__V1__SearchEnd *make_end(struct search *s)
         state->high = sp->held ? sp->view.status.high : -1;
         state->lag_ms = sp->held ? sp->view.status.lag_ms : 0;
         state->missing = tel_strndup(tel_buf_span(&sp->missing));
+        whole = whole && sp->missing.len == 0;
         end->partitions[i] = state;
+    }
+    end->unchanged = s->unchanged;
+    if (s->has_generation && whole) {
+        end->generation.len = sizeof(s->generation);
+        end->generation.data = tel_malloc(sizeof(s->generation));
+        memcpy(end->generation.data, s->generation, sizeof(s->generation));
     }
     Telescope__Shard__V1__SearchStats *stats = tel_malloc(sizeof(*stats));
     telescope__shard__v1__search_stats__init(stats);
@@ -439,14 +447,17 @@ tel_code search_run(const struct search_env *env,
         if (s.edge != SEARCH_ALL)
             top_init(&s.top, (size_t)s.edge_rows, s.memory_limit / 2);
         view_partitions(&s);
+        s.has_generation = generation_make(&s);
+        s.unchanged = s.has_generation && generation_is(&s, &request->generation);
         s.job.wanted = s.pieces.len >= PIECES_FOR_HELP ? env->helpers : 0;
         explain.scan_ns = tel_mono_ns(tel_clock_system());
-        pool_run(env->pool, &s.job);
+        if (!s.unchanged)
+            pool_run(env->pool, &s.job);
         explain.scanned_ns = tel_mono_ns(tel_clock_system());
         rc = s.code;
         if (rc != TEL_OK && err)
             *err = s.error;
-        if (rc == TEL_OK && s.ordered)
+        if (rc == TEL_OK && s.ordered && !s.unchanged)
             rc = emit_newest(&s, err);
         if (rc == TEL_OK)
             *ret_end = make_end(&s);

@@ -37,6 +37,7 @@ struct search_env {
     struct scratch *scratch; /* NULL: no memory is kept */
     struct pool *pool;
     unsigned helpers; /* at most, of one search */
+    uint64_t epoch[2]; /* random: tells this process from every other, see generation.c */
     uint64_t memory_limit;
 };
 
@@ -89,6 +90,10 @@ struct search {
     struct tel_row_key before;
     bool outlining;     /* outlines are asked first, before readers are opened (outline.c) */
     bool keeps_rows;    /* no pipe before drops a row: the newest N of a piece are enough */
+
+    bool unchanged;      /* since the generation that the request names: nothing is searched */
+    bool has_generation; /* what the answer depends on has a name: */
+    uint64_t generation[2];
 
     _Atomic bool reusing; /* results of single segments are kept (reuse.c) */
     struct tel_hash128 query_id;
@@ -159,6 +164,10 @@ TEL_MUST_USE tel_code search_scan_reusing(struct searcher *searcher,
 /* Does every row match the filter, but for the time range? */
 bool reuse_takes_all(const struct tel_filter *filter);
 void reuse_plan(struct search *search, size_t split, bool partial);
+/* generation.c: names what the search would look at, once the partitions have been viewed. False: what
+ * the query gives does not depend on that alone, or something is missing. */
+bool generation_make(struct search *search);
+bool generation_is(const struct search *search, const ProtobufCBinaryData *known);
 /* explain.c: adds a thread's part; what the search ended with, as a message. */
 void search_explain_add(struct search_explain *explain, const struct search_explain *part);
 Telescope__Shard__V1__SearchExplain *search_explain_message(const struct search *search);

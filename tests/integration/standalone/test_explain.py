@@ -32,7 +32,7 @@ def server(procs, bin_dir, tmp_path):
 
 def explain(server, query, path="query", **args):
     """(the whole, the shard's part)"""
-    status, _, body = server.get("/select/logsql/" + path, query=query, explain="1", **args)
+    status, _, body = server.get("/select/logsql/" + path, query=query, explain="1", **{"cache": "off", **args})
     assert status == 200, body
     whole = json.loads(body)
     assert len(whole["shards"]) == 1 and whole["shards"][0]["outcome"] == "answered" and not whole["missing"]
@@ -93,6 +93,6 @@ def test_every_face(server, seed):
     out = server.cli("search", "--explain", "logged | stats count()")
     assert "shards, in part" in out and "standalone  partitions 0: answered" in out
     stub = stubs.QueryStub(grpc.insecure_channel(server.grpc))
-    messages = list(stub.Search(pb.SearchRequest(query="logged", explain=True), timeout=20))
+    messages = list(stub.Search(pb.SearchRequest(query="logged", explain=True, no_cache=True), timeout=20))
     told = json.loads(messages[-1].end.explain)
     assert told["rows"] == messages[-1].end.rows == DAYS * PER_DAY

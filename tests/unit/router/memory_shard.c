@@ -221,6 +221,7 @@ static search_end *make_end(const struct memory_shard *s, const request *req)
     telescope__shard__v1__search_end__init(end);
     if (s->no_end)
         return end;
+    end->unchanged = s->unchanged;
     end->n_partitions = req->n_partitions;
     end->partitions = tel_calloc(req->n_partitions, sizeof(*end->partitions));
     for (size_t i = 0; i < req->n_partitions; i++) {

@@ -32,6 +32,7 @@ struct memory_shard {
     _Atomic tel_code fail_code;  /* 0: UNAVAILABLE */
     const char *_Atomic missing; /* said of the first partition */
     _Atomic bool no_end;         /* end without a word about partitions */
+    _Atomic bool unchanged;      /* say that nothing has changed, asked or not */
     _Atomic uint32_t lag_ms;
     _Atomic int64_t watermark; /* 0: 1000 */
     _Atomic size_t batch_rows; /* 0: 100 */

@@ -290,6 +290,10 @@ static void test_failover(void **state)
     c.shards[0].missing = NULL;
     c.shards[0].no_end = true;
     assert_whole(&c, 1);
+    /* Nor is one that knows what it was not asked. */
+    c.shards[0].no_end = false;
+    c.shards[0].unchanged = true;
+    assert_whole(&c, 1);
     memory_cluster_stop(&c);
 }
 
