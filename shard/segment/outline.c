@@ -7,7 +7,7 @@
 #include "common/logsql/words.h"
 #include "shard/segment/reader.h"
 
-#define BITS_PER_WORD 16u /* templates have few words: the filter may be a good one */
+#define BITS_PER_WORD 24u /* templates have few words: the filter may be a good one */
 #define WORDS_MAX     (1u << 20)
 
 struct walk {

@@ -1,7 +1,6 @@
 /* See words.h. */
 #include "shard/segment/words.h"
 
-#include <math.h>
 #include <stdlib.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -12,31 +11,30 @@
 #include "shard/segment/cursor.h"
 #include "shard/segment/split.h"
 
-#define SEEN_BITS     (1u << 20)
 #define BITS_PER_WORD 9u
 #define BLOCK_BYTES   WORDS_BLOCK_BYTES
 #define BLOCKS_MAX    (1u << 22)
 
-enum { FLAG_INCOMPLETE = 1, FLAG_NAMED = 2 };
+#define FUSE_WORDS    2000u /* fewer are told as well by a Bloom filter */
+#define BUCKET_WORDS  32u   /* on average, when they are sorted */
+
+enum { FLAG_INCOMPLETE = 1, FLAG_NAMED = 2, FLAG_FUSE = 4 };
 
 void words_writer_init(struct words_writer *w)
 {
     memset(w, 0, sizeof(*w));
-    w->seen = tel_calloc(SEEN_BITS / 64, sizeof(*w->seen));
 }
 
 void words_writer_done(struct words_writer *w)
 {
     tel_vec_free(&w->hashes);
-    free(w->seen);
+    tel_vec_free(&w->sorted);
 }
 
 void words_writer_reset(struct words_writer *w, size_t budget)
 {
     tel_vec_clear(&w->hashes);
-    memset(w->seen, 0, SEEN_BITS / 8);
     memset(w->recent, 0, sizeof(w->recent));
-    w->seen_count = 0;
     w->under = 0;
     w->budget = budget;
     w->incomplete = false;
@@ -100,9 +98,6 @@ static void add_hash(struct words_writer *w, uint64_t hash)
         return;
     }
     w->budget--;
-    uint64_t bit = UINT64_C(1) << (hash & 63), *word = &w->seen[hash >> 6 & (SEEN_BITS / 64 - 1)];
-    w->seen_count += !(*word & bit);
-    *word |= bit;
     tel_vec_push(&w->hashes, hash);
 }
 
@@ -232,36 +227,123 @@ void words_blocks_add(char *blocks, uint32_t block_count, uint64_t hash)
     memcpy(block, lanes, BLOCK_BYTES);
 }
 
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_few(uint64_t *v, size_t n)
+{
+    if (n > 4 * BUCKET_WORDS) {
+        qsort(v, n, sizeof(*v), by_value);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        uint64_t x = v[i];
+        size_t k = i;
+        for (; k > 0 && v[k - 1] > x; k--)
+            v[k] = v[k - 1];
+        v[k] = x;
+    }
+}
+
+/* The distinct hashes in ascending order, in w->sorted: first into buckets by their upper bits. */
+static void sort_hashes(struct words_writer *w)
+{
+    size_t n = w->hashes.len, at = 0, len = 0;
+    unsigned bits = 1;
+    while (bits < 20 && (n >> bits) > BUCKET_WORDS)
+        bits++;
+    size_t buckets = (size_t)1 << bits;
+    uint32_t *next = tel_calloc(buckets + 1, sizeof(*next)); /* ends, in the end */
+    tel_vec_clear(&w->sorted);
+    tel_vec_reserve(&w->sorted, n + 1);
+    for (size_t i = 0; i < n; i++)
+        next[(w->hashes.items[i] >> (64 - bits)) + 1]++;
+    for (size_t b = 0; b < buckets; b++)
+        next[b + 1] += next[b];
+    for (size_t i = 0; i < n; i++)
+        w->sorted.items[next[w->hashes.items[i] >> (64 - bits)]++] = w->hashes.items[i];
+    for (size_t b = 0; b < buckets; at = next[b++])
+        sort_few(w->sorted.items + at, next[b] - at);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || w->sorted.items[i] != w->sorted.items[i - 1])
+            w->sorted.items[len++] = w->sorted.items[i];
+    w->sorted.len = len;
+    free(next);
+}
+
+static void put_number(struct tel_buf *out, uint64_t v)
+{
+    tel_buf_reserve(out, TEL_VARINT_MAX);
+    out->len += tel_varint_put(out->ptr + out->len, v);
+}
+
+/* False, with nothing put, if there is none for these words. */
+static bool put_fuse(const struct words_writer *w, struct tel_buf *out)
+{
+    struct fuse fuse = fuse_shape(w->sorted.len);
+    size_t bytes = fuse_bytes(&fuse);
+    uint8_t *prints = tel_malloc(bytes);
+    bool made = fuse_build(&fuse, w->sorted.items, w->sorted.len, prints);
+    if (made) {
+        put_number(out, FLAG_FUSE);
+        put_number(out, fuse.segment_log);
+        put_number(out, fuse.segments);
+        put_number(out, fuse.seed);
+        tel_buf_add(out, prints, bytes);
+    }
+    free(prints);
+    return made;
+}
+
 void words_put(struct words_writer *w, struct tel_buf *out)
 {
-    double zeros = (double)(SEEN_BITS - w->seen_count);
-    double distinct = zeros > 1 ? -(double)SEEN_BITS * log(zeros / (double)SEEN_BITS)
-                                : (double)w->hashes.len;
-    if (distinct > (double)w->hashes.len)
-        distinct = (double)w->hashes.len;
-    uint32_t blocks = (uint32_t)(distinct * BITS_PER_WORD / (8 * BLOCK_BYTES)) + 1;
-    if (w->incomplete)
-        blocks = 0;
-    tel_buf_reserve(out, 2 * TEL_VARINT_MAX + blocks * BLOCK_BYTES);
-    out->len += tel_varint_put(out->ptr + out->len, w->incomplete ? FLAG_INCOMPLETE : FLAG_NAMED);
-    out->len += tel_varint_put(out->ptr + out->len, blocks);
+    if (w->incomplete) {
+        put_number(out, FLAG_INCOMPLETE);
+        put_number(out, 0);
+        return;
+    }
+    sort_hashes(w);
+    if (w->sorted.len >= FUSE_WORDS && put_fuse(w, out))
+        return;
+    uint32_t blocks = words_blocks_for(w->sorted.len, BITS_PER_WORD);
+    put_number(out, FLAG_NAMED);
+    put_number(out, blocks);
+    tel_buf_reserve(out, (size_t)blocks * BLOCK_BYTES);
     char *at = out->ptr + out->len;
-    memset(at, 0, blocks * BLOCK_BYTES);
-    for (size_t i = 0; i < w->hashes.len && blocks; i++)
-        words_blocks_add(at, blocks, w->hashes.items[i]);
-    out->len += blocks * BLOCK_BYTES;
+    memset(at, 0, (size_t)blocks * BLOCK_BYTES);
+    for (size_t i = 0; i < w->sorted.len; i++)
+        words_blocks_add(at, blocks, w->sorted.items[i]);
+    out->len += (size_t)blocks * BLOCK_BYTES;
+}
+
+static bool open_fuse(struct cursor *c, struct words_filter *ret)
+{
+    struct fuse fuse = {.segment_log = (uint32_t)cursor_bounded(c, FUSE_SEGMENT_LOG_MAX)};
+    fuse.segments = (uint32_t)cursor_bounded(c, FUSE_SEGMENTS_MAX);
+    fuse.seed = cursor_varint(c);
+    fuse.prints = (const uint8_t *)cursor_bytes(c, fuse_bytes(&fuse)).ptr;
+    if (c->bad || fuse.segments == 0)
+        return false;
+    *ret = (struct words_filter){.fuse = fuse, .named = true};
+    return true;
 }
 
 bool words_filter_open(struct tel_span section, struct words_filter *ret)
 {
     struct cursor c = cursor_make(section);
     uint64_t flags = cursor_varint(&c);
+    if (flags == FLAG_FUSE)
+        return open_fuse(&c, ret);
     uint32_t blocks = (uint32_t)cursor_bounded(&c, BLOCKS_MAX);
     struct tel_span bytes = cursor_bytes(&c, (uint64_t)blocks * BLOCK_BYTES);
     bool known = flags == 0 || flags == FLAG_INCOMPLETE || flags == FLAG_NAMED;
     if (c.bad || !known || (blocks == 0) != (flags == FLAG_INCOMPLETE))
         return false;
-    *ret = (struct words_filter){bytes.ptr, blocks, flags == FLAG_NAMED};
+    *ret = (struct words_filter){
+        .blocks = bytes.ptr, .block_count = blocks, .named = flags == FLAG_NAMED};
     return true;
 }
 
@@ -278,6 +360,8 @@ uint64_t words_hash(struct tel_span word)
 bool words_filter_has(const struct words_filter *f, uint64_t hash)
 {
     uint32_t lanes[8], mask[8], missing = 0;
+    if (f->fuse.prints)
+        return fuse_has(&f->fuse, hash);
     if (f->block_count == 0)
         return true;
     memcpy(lanes, f->blocks + block_of(hash, f->block_count) * BLOCK_BYTES, BLOCK_BYTES);

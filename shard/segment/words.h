@@ -6,10 +6,14 @@
  * Words of an attribute are kept under its name: what bodies are asked for is told apart from what every
  * event has in some attribute, its level above all.
  *
- * A split-block Bloom filter (Putze, Sanders and Singler 2007, as Apache Parquet lays it out): a
- * word sets one bit in each of the eight 32-bit lanes of one 32-byte block.
+ * A binary fuse filter (fuse.h), a byte and a sixth a word. Segments of few words, and those of earlier
+ * versions, have a split-block Bloom filter (Putze, Sanders and Singler 2007, as Apache Parquet lays it
+ * out): a word sets one bit in each of the eight 32-bit lanes of one 32-byte block.
  *
- *     section   varint flags   varint blocks   blocks * 32 bytes
+ *     section   varint flags
+ *               0, 2: varint blocks;  blocks * 32 bytes
+ *               1:    varint 0                               too many words: it says "maybe"
+ *               4:    varint log of a fuse segment's bytes, segments, seed;  prints
  */
 #ifndef SHARD_SEGMENT_WORDS_H
 #define SHARD_SEGMENT_WORDS_H
@@ -19,6 +23,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/vec.h"
+#include "shard/segment/fuse.h"
 
 #define WORDS_DIGIT_LEN_MIN 7u
 #define WORDS_LEN_MIN       2u
@@ -28,8 +33,7 @@
 /* Collects the words of a segment. */
 struct words_writer {
     TEL_VEC(uint64_t) hashes;
-    uint64_t *seen; /* a bitmap that estimates how many are distinct */
-    uint64_t seen_count;
+    TEL_VEC(uint64_t) sorted; /* of words_put: those that are distinct */
     uint64_t recent[WORDS_RECENT]; /* most words recur soon */
     size_t budget;    /* hashes that may still be added */
     uint64_t under;   /* what the words to come are kept under; 0: they are of bodies */
@@ -60,6 +64,7 @@ uint64_t words_hash(struct tel_span word);
 struct words_filter {
     const char *blocks;
     uint32_t block_count;
+    struct fuse fuse; /* if it has prints */
     bool named; /* words of attributes are under their names; in older segments they are among the others */
 };
 

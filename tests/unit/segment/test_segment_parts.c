@@ -396,10 +396,11 @@ static void test_words(void **state)
         n = snprintf(word, sizeof(word), "no%08x", i);
         wrong += words_filter_may(&f, 0, tel_span_make(word, (size_t)n));
     }
-    assert_true(wrong < 20000 / 25);
+    assert_true(wrong < 20000 / 150); /* one in 256 */
     words_writer_reset(&w, 1000);
     w.under = words_under(0, TEL_SPAN("level"));
-    words_add_text(&w, TEL_SPAN("fatal"));
+    memcpy(word, "fatal", 5); /* with readable bytes behind it */
+    words_add_text(&w, tel_span_make(word, 5));
     tel_buf_clear(&section);
     words_put(&w, &section);
     assert_true(words_filter_open(tel_buf_span(&section), &f));
@@ -410,7 +411,7 @@ static void test_words(void **state)
     section.ptr[0] = 0; /* of an earlier version, where they stood among those of bodies */
     assert_true(words_filter_open(tel_buf_span(&section), &f));
     assert_true(words_filter_may(&f, words_under(0, TEL_SPAN("user")), TEL_SPAN("fatal")));
-    section.ptr[0] = 3;
+    section.ptr[0] = 3; /* flags that there are not */
     assert_false(words_filter_open(tel_buf_span(&section), &f));
     words_writer_reset(&w, 10); /* a budget that runs out */
     for (unsigned i = 0; i < 20; i++) {
@@ -423,6 +424,37 @@ static void test_words(void **state)
     assert_true(words_filter_may(&f, 0, TEL_SPAN("anything")));
     words_writer_done(&w);
     tel_buf_free(&section);
+}
+
+static void test_fuse(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 3, 10, 500, 5000, 200000};
+    struct tel_rand r;
+    uint64_t seed = tel_rand_seed();
+    tel_rand_init(&r, seed);
+    for (size_t i = 0; i < TEL_ARRAY_LEN(sizes); i++) {
+        size_t n = sizes[i], wrong = 0, asked = 100000;
+        struct fuse fuse = fuse_shape(n);
+        uint64_t *hashes = calloc(n + 1, sizeof(*hashes));
+        uint8_t *prints = malloc(fuse_bytes(&fuse));
+        for (size_t k = 0; k < n; k++) /* in half of the rounds, alike in the half that picks segments */
+            hashes[k] = i % 2 ? tel_rand_u64(&r) : (UINT64_C(77) << 32) + k * 3;
+        if (!fuse_build(&fuse, hashes, n, prints))
+            fail_msg("%zu hashes (seed %llu)", n, (unsigned long long)seed);
+        for (size_t k = 0; k < n; k++)
+            assert_true(fuse_has(&fuse, hashes[k]));
+        for (size_t k = 0; k < asked; k++)
+            wrong += fuse_has(&fuse, tel_rand_u64(&r) | UINT64_C(1) << 63);
+        assert_true(n < 5000 || fuse_bytes(&fuse) < n * 3 / 2);
+        assert_true(wrong < asked / 128);
+        hashes[n] = hashes[0]; /* one that is there twice has no place of its own */
+        struct fuse twice = fuse_shape(n + 1);
+        prints = realloc(prints, fuse_bytes(&twice));
+        assert_false(fuse_build(&twice, hashes, n + 1, prints));
+        free(prints);
+        free(hashes);
+    }
 }
 
 /* The words of any text are those that LogsQL sees in it, wherever they lie in its 16 bytes. */
@@ -474,6 +506,6 @@ int main(void)
         cmocka_unit_test(test_split),   cmocka_unit_test(test_learn), cmocka_unit_test(test_ints),
         cmocka_unit_test(test_columns), cmocka_unit_test(test_fields_of_all_widths),
         cmocka_unit_test(test_ids),     cmocka_unit_test(test_words),
-        cmocka_unit_test(test_words_of_texts)};
+        cmocka_unit_test(test_fuse),    cmocka_unit_test(test_words_of_texts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
