@@ -11,7 +11,7 @@ void search_outline_begin(struct searcher *me)
     tel_arena_init(&me->probe_arena, 16u << 10);
     tally_init(&me->tally, s->group.fields, s->group.field_count);
     if (s->outlining)
-        me->probe = segment_probe_new(s->query->filter, &me->probe_arena);
+        me->probe = segment_probe_new(s->filter, &me->probe_arena);
 }
 
 void search_outline_done(struct searcher *me)

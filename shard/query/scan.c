@@ -118,7 +118,7 @@ static tel_code scan_segment(struct searcher *me, const struct search_piece *pie
     if (rc != TEL_OK)
         return rc;
     struct segment_query query = {
-        .filter = s->query->filter,
+        .filter = s->filter,
         .start_ns = range.from_ns,
         .end_ns = range.end_ns,
         .newest = s->edge == SEARCH_NEWEST && s->keeps_rows ? s->edge_rows : 0,
@@ -235,7 +235,7 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
     struct tel_block_source *src = segment_events_source(events, count, &me->arena);
     uint64_t *bitmap = TEL_ARENA_ARRAY(&me->arena, uint64_t, TEL_BITMAP_WORDS(count));
     tel_bitmap_fill(bitmap, count);
-    tel_code rc = tel_filter_eval(s->query->filter, src, bitmap, err);
+    tel_code rc = tel_filter_eval(s->filter, src, bitmap, err);
     if (rc != TEL_OK)
         return rc;
     size_t matched = tel_bitmap_count(bitmap, count);

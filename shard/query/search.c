@@ -37,6 +37,26 @@ static bool keeps_rows(const struct tel_query *query, size_t count)
     return true;
 }
 
+/* The filter without its times, which are the search's range: no row is asked for what that has settled. */
+static const struct tel_filter *without_times(const struct tel_filter *f, struct tel_arena *arena)
+{
+    static const struct tel_filter all = {.op = TEL_FILTER_ALL};
+    if (f->op == TEL_FILTER_TIME)
+        return &all;
+    if (f->op != TEL_FILTER_AND)
+        return f;
+    struct tel_filter *rest = TEL_ARENA_NEW(arena, struct tel_filter);
+    *rest = *f;
+    rest->kids = TEL_ARENA_ARRAY(arena, struct tel_filter *, f->kid_count);
+    rest->kid_count = 0;
+    for (size_t i = 0; i < f->kid_count; i++)
+        if (f->kids[i]->op != TEL_FILTER_TIME)
+            rest->kids[rest->kid_count++] = f->kids[i];
+    if (rest->kid_count == 0)
+        return &all;
+    return rest->kid_count == 1 ? rest->kids[0] : rest;
+}
+
 static void plan_range(struct search *s)
 {
     const Telescope__Shard__V1__SearchRequest *r = s->request;
@@ -140,13 +160,14 @@ static tel_code plan(struct search *s, struct tel_error *err)
         return tel_error_set(err, TEL_ERR_INVALID, "%zu watermarks for %zu partitions",
                              r->n_watermarks, r->n_partitions);
     plan_range(s);
+    s->filter = without_times(s->query->filter, &s->arena);
     tel_fields_init(&s->fields, &s->arena);
     tel_query_needed_fields(s->query, 0, &s->fields);
     plan_counting(s, partial && split == 1);
     plan_rows(s, split, partial);
     reuse_plan(s, split, partial);
     s->outlining = s->env->residents &&
-                   (s->counting || s->grouping || !reuse_takes_all(s->query->filter));
+                   (s->counting || s->grouping || !reuse_takes_all(s->filter));
     return TEL_OK;
 }
 

@@ -75,6 +75,7 @@ struct search {
 
     struct tel_arena arena; /* the query and its plan */
     struct tel_query *query;
+    const struct tel_filter *filter; /* the query's, without what start_ns and end_ns say */
     struct tel_fields fields; /* that the pipes need */
     struct tel_span tenant;
     int64_t start_ns, end_ns;

@@ -492,15 +492,17 @@ static tel_code match_newest(struct matching *m, const struct plan *plan, uint64
     size_t words = TEL_BITMAP_WORDS(v->reader->info.rows), to = v->reader->info.rows;
     uint64_t *found = TEL_ARENA_ARRAY(v->arena, uint64_t, words), count = 0;
     uint64_t *window = TEL_ARENA_ARRAY(v->arena, uint64_t, words);
-    tel_code rc = view_rows(v, err);
+    uint32_t *places;
+    tel_code rc = TEL_OK;
     for (size_t size = WINDOW_FIRST; to > 0 && rc == TEL_OK && count < m->query->newest;
          size *= 4) {
         size_t from = to > size ? to - size : 0;
         memset(window, 0, words * sizeof(*window));
-        for (size_t row = from; row < to; row++) {
-            uint32_t place = v->place[row];
-            window[place / 64] |= bits[place / 64] & UINT64_C(1) << (place % 64);
-        }
+        rc = view_row_places(v, from, to, &places, err);
+        if (rc != TEL_OK)
+            return rc;
+        for (size_t i = 0; i < to - from; i++)
+            window[places[i] / 64] |= bits[places[i] / 64] & UINT64_C(1) << (places[i] % 64);
         rc = match_bits(m, plan, window, err);
         for (size_t w = 0; w < words; w++) {
             found[w] |= window[w];

@@ -113,6 +113,12 @@ TEL_MUST_USE tel_code view_open(struct segment_reader *reader, struct tel_arena 
 TEL_MUST_USE tel_code view_rows(struct view *view, struct tel_error *err);
 /* Makes keys[].time_ns good. */
 TEL_MUST_USE tel_code view_times(struct view *view, struct tel_error *err);
+/* The rows with start_ns <= time < end_ns: [*ret_from, *ret_to). Makes nothing good (view_window.c). */
+TEL_MUST_USE tel_code view_time_rows(struct view *view, int64_t start_ns, int64_t end_ns,
+                                     size_t *ret_from, size_t *ret_to, struct tel_error *err);
+/* (*ret)[i]: the place of row from + i, to - from of them, from <= to. */
+TEL_MUST_USE tel_code view_row_places(struct view *view, size_t from, size_t to, uint32_t **ret,
+                                      struct tel_error *err);
 /* Makes all of the above good, the rest of the keys, and severities. */
 TEL_MUST_USE tel_code view_keys(struct view *view, struct tel_error *err);
 /* Makes severities good. */

@@ -2,10 +2,13 @@
  * Searching a segment: the time range cuts a run of rows (they are in the order of time), the filter
  * thins them out, the newest are kept, and what is left becomes a source.
  */
+#include <stdlib.h>
+
 #include "shard/segment/found.h"
 #include "shard/segment/match.h"
 
-#define FEW_ROWS 256u /* so many are read one by one */
+#define FEW_ROWS     256u /* so many are read one by one */
+#define FIRST_WINDOW 4096u
 
 /* The first row at or behind a time. */
 static size_t row_at_time(const struct view *v, int64_t time_ns)
@@ -59,20 +62,21 @@ static tel_code in_time(struct view *v, const struct segment_query *query, uint6
         *ret_rows = n;
         return TEL_OK;
     }
-    tel_code rc = view_rows(v, err);
-    if (rc == TEL_OK)
+    size_t from, to;
+    uint32_t *places;
+    tel_code rc = view_time_rows(v, query->start_ns, query->end_ns, &from, &to, err);
+    if (rc == TEL_OK && query->before) {
         rc = view_times(v, err);
-    if (rc != TEL_OK)
+        if (rc == TEL_OK)
+            rc = cut_before(v, query->before, &to, err);
+    }
+    if (rc != TEL_OK || from >= to)
         return rc;
-    size_t from = row_at_time(v, query->start_ns), to = row_at_time(v, query->end_ns);
-    if (query->before)
-        rc = cut_before(v, query->before, &to, err);
-    if (rc != TEL_OK)
-        return rc;
-    for (size_t row = from; row < to; row++)
-        bits[v->place[row] / 64] |= UINT64_C(1) << (v->place[row] % 64);
-    *ret_rows = to > from ? to - from : 0;
-    return TEL_OK;
+    rc = view_row_places(v, from, to, &places, err);
+    for (size_t i = 0; i < to - from && rc == TEL_OK; i++)
+        bits[places[i] / 64] |= UINT64_C(1) << (places[i] % 64);
+    *ret_rows = to - from;
+    return rc;
 }
 
 tel_code found_search(struct segment_reader *r, const struct segment_query *query,
@@ -144,6 +148,37 @@ uint32_t *found_places(const struct found *found, struct tel_arena *arena)
     return places;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The newest `max` of what was found, as ascending places, in windows from the newest row on. */
+static tel_code newest_places(const struct found *found, size_t max, struct tel_arena *arena,
+                              uint32_t **ret, size_t *ret_count, struct tel_error *err)
+{
+    struct view *v = found->view;
+    size_t count = 0, to = v->reader->info.rows;
+    uint32_t *places = tel_arena_alloc(arena, (max + 1) * sizeof(*places)), *window;
+    for (size_t size = FIRST_WINDOW; to > 0 && count < max; size *= 8) {
+        size_t from = to > size ? to - size : 0;
+        tel_code rc = view_row_places(v, from, to, &window, err);
+        if (rc != TEL_OK)
+            return rc;
+        for (size_t i = to - from; i-- > 0 && count < max;) {
+            if (found->bits[window[i] / 64] >> (window[i] % 64) & 1)
+                places[count++] = window[i];
+        }
+        to = from;
+    }
+    if (count)
+        qsort(places, count, sizeof(*places), by_place);
+    *ret = places;
+    *ret_count = count;
+    return TEL_OK;
+}
+
 tel_code segment_select(struct segment_reader *r, const struct segment_query *query,
                         struct tel_arena *arena, struct tel_block_source **ret,
                         struct segment_counters *counters, struct tel_error *err)
@@ -161,6 +196,10 @@ tel_code segment_select(struct segment_reader *r, const struct segment_query *qu
     size_t count;
     if (found.count <= FEW_ROWS && (!query->newest || found.count <= query->newest))
         return view_few_source(found.view, found_places(&found, arena), found.count, ret, err);
+    if (query->newest && query->newest <= FEW_ROWS) {
+        rc = newest_places(&found, (size_t)query->newest, arena, &rows, &count, err);
+        return rc == TEL_OK ? view_few_source(found.view, rows, count, ret, err) : rc;
+    }
     if (query->any_order && !query->newest)
         return view_place_source(found.view, found_places(&found, arena), found.count, query->excerpt,
                                  ret, err);
