@@ -2,7 +2,8 @@
  * A flush: everything in memory becomes segments, one or more for each tenant and day.
  *
  *     seal
- *     for each day, oldest first:   build its segments -> one writer -> commit (synced, visible)
+ *     days with few events:         build their segments -> one writer for all of them -> commit
+ *     for each other day:           build its segments -> one writer -> commit (synced, visible)
  *     store_commit: resume offset, positions of the sources that changed, gaps   (synced)
  *     drop the chunks, tell the queue
  *
@@ -36,8 +37,21 @@
 #define RETRY_MS_MAX    30000u
 /* Segments of fewer rows than this on average are tiny: rather wait than make them. */
 #define TINY_ROWS 1000u
+/* So many days, those with the most events, are written to their own LevelDBs whatever they have. Of the
+ * others, those with fewer events than a SPARSE_SHARE of a full segment go to the late's together. */
+#define OWN_DAYS     4u
+#define SPARSE_SHARE 8u
+/* A group with fewer events than this share of a full segment becomes a plain one. */
+#define PLAIN_SHARE 128u
+
+/* What pieces are sorted by stands in them: the runs are all over the memory. */
+/* With so many groups a flush takes long for what it writes: it comes sooner, so that it ends sooner and
+ * nobody waits for it. */
+#define MANY_GROUPS 256u
 
 struct piece {
+    int64_t day;
+    uint64_t tenant_hash;
     const struct chunk_run *run;
     size_t seq; /* in the log's order */
 };
@@ -47,17 +61,40 @@ struct pieces {
     size_t count;
 };
 
-static int compare_pieces(const void *a, const void *b)
+static int by_hash(const void *a, const void *b)
 {
     const struct piece *x = a, *y = b;
-    if (x->run->day != y->run->day)
-        return x->run->day < y->run->day ? -1 : 1;
-    if (x->run->tenant_hash != y->run->tenant_hash)
-        return x->run->tenant_hash < y->run->tenant_hash ? -1 : 1;
-    int c = tel_span_cmp(x->run->tenant, y->run->tenant);
-    if (c != 0)
-        return c;
+    if (x->day != y->day)
+        return x->day < y->day ? -1 : 1;
+    if (x->tenant_hash != y->tenant_hash)
+        return x->tenant_hash < y->tenant_hash ? -1 : 1;
     return x->seq < y->seq ? -1 : 1;
+}
+
+/* Of tenants whose hashes are equal. */
+static int by_tenant(const void *a, const void *b)
+{
+    const struct piece *x = a, *y = b;
+    int c = tel_span_cmp(x->run->tenant, y->run->tenant);
+    return c != 0 ? c : x->seq < y->seq ? -1 : 1;
+}
+
+static void sort_pieces(struct pieces *pieces)
+{
+    struct piece *items = pieces->items;
+    bool sorted = true;
+    for (size_t i = 1; i < pieces->count && sorted; i++)
+        sorted = by_hash(&items[i - 1], &items[i]) < 0;
+    if (!sorted)
+        qsort(items, pieces->count, sizeof(*items), by_hash);
+    for (size_t i = 0, end; i < pieces->count; i = end) {
+        bool mixed = false;
+        for (end = i + 1; end < pieces->count && items[end].day == items[i].day &&
+                          items[end].tenant_hash == items[i].tenant_hash; end++)
+            mixed = mixed || !tel_span_eq(items[end].run->tenant, items[i].run->tenant);
+        if (mixed)
+            qsort(items + i, end - i, sizeof(*items), by_tenant);
+    }
 }
 
 /* All runs in memory, by day, tenant and the log's order: of one tenant's one day they are in it. */
@@ -71,13 +108,11 @@ static struct pieces gather(const struct partition *p)
     for (size_t i = 0; i < p->chunks.len; i++) {
         const struct chunk *chunk = p->chunks.items[i];
         for (size_t j = 0; j < chunk->runs.len; j++, pieces.count++)
-            pieces.items[pieces.count] = (struct piece){&chunk->runs.items[j], pieces.count};
+            pieces.items[pieces.count] =
+                (struct piece){chunk->runs.items[j].day, chunk->runs.items[j].tenant_hash,
+                               &chunk->runs.items[j], pieces.count};
     }
-    bool sorted = true;
-    for (size_t i = 1; i < pieces.count && sorted; i++)
-        sorted = compare_pieces(&pieces.items[i - 1], &pieces.items[i]) < 0;
-    if (!sorted)
-        qsort(pieces.items, pieces.count, sizeof(*pieces.items), compare_pieces);
+    sort_pieces(&pieces);
     return pieces;
 }
 
@@ -114,6 +149,30 @@ static tel_code finish_segment(struct partition *p, struct store_writer *writer,
     return rc;
 }
 
+/* A group's events may be one here and one there, as messages brought them: what is needed in a while is
+ * asked for now, the run first, then what it points to. */
+static void fetch_ahead(const struct piece *pieces, size_t count)
+{
+    enum { RUN = 12, EVENTS = 8, BODY = 4, LINE = 64, LINES = 4 };
+    if (RUN < count)
+        __builtin_prefetch(pieces[RUN].run);
+    if (EVENTS < count) {
+        __builtin_prefetch(pieces[EVENTS].run->events);
+        __builtin_prefetch(pieces[EVENTS].run->labels);
+    }
+    for (int k = 0; BODY < count && k < LINES; k++)
+        __builtin_prefetch(pieces[BODY].run->events->body.ptr + k * LINE);
+}
+
+/* Of so few events the segment is merged soon, and templates are found then. */
+static bool few_rows(const struct partition *p, const struct piece *pieces, size_t count)
+{
+    uint64_t rows = 0, few = p->options.limits.segment_rows / PLAIN_SHARE;
+    for (size_t i = 0; i < count && rows < few; i++)
+        rows += pieces[i].run->count;
+    return rows < few;
+}
+
 /* One tenant's events of one day. */
 static tel_code write_group(struct partition *p, struct store_writer *writer,
                             const struct piece *pieces, size_t count,
@@ -121,9 +180,12 @@ static tel_code write_group(struct partition *p, struct store_writer *writer,
 {
     tel_code rc = TEL_OK;
     const struct piece *first = NULL, *last = NULL;
+    if (few_rows(p, pieces, count))
+        segment_builder_plain(p->builder);
     for (size_t i = 0; i < count && rc == TEL_OK; i++) {
         if (store_position_cmp(pieces[i].run->position, watermark) < 0)
             continue; /* an earlier, failed flush wrote it */
+        fetch_ahead(pieces + i, count - i);
         if (!first)
             first = &pieces[i];
         last = &pieces[i];
@@ -147,37 +209,102 @@ static bool same_group(const struct chunk_run *a, const struct chunk_run *b)
            tel_span_eq(a->tenant, b->tenant);
 }
 
-static tel_code write_day(struct partition *p, const struct piece *pieces, size_t count,
-                          struct tel_error *err)
+/* A day's pieces, which stand together. */
+struct span_of_day {
+    int64_t day;
+    size_t first, count;
+    uint64_t rows;
+    bool late; /* goes to the late's LevelDB */
+};
+
+typedef TEL_VEC(struct span_of_day) spans;
+
+/* Into a writer that has begun. */
+static tel_code write_groups(struct partition *p, struct store_writer *writer,
+                             const struct piece *pieces, size_t count, struct tel_error *err)
 {
-    struct store_writer *writer;
-    int64_t day = pieces[0].run->day;
-    tel_code rc = store_writer_begin(p->store, day, p->next, &writer, err);
-    if (rc != TEL_OK)
-        return rc;
-    struct store_position watermark = store_day_watermark(p->store, day);
+    struct store_position watermark = store_day_watermark(p->store, pieces[0].run->day);
+    tel_code rc = TEL_OK;
     for (size_t i = 0, end; i < count && rc == TEL_OK; i = end) {
         for (end = i + 1; end < count && same_group(pieces[i].run, pieces[end].run); end++)
             ;
         rc = write_group(p, writer, pieces + i, end - i, watermark, err);
     }
-    if (rc != TEL_OK) {
-        store_writer_abort(writer);
-        return rc;
-    }
-    return store_writer_commit(writer, err);
+    return rc;
 }
 
+static tel_code end_writer(struct store_writer *writer, tel_code rc, struct tel_error *err)
+{
+    if (rc == TEL_OK)
+        return store_writer_commit(writer, err);
+    store_writer_abort(writer);
+    return rc;
+}
+
+static tel_code write_day(struct partition *p, const struct piece *pieces, size_t count,
+                          struct tel_error *err)
+{
+    struct store_writer *writer;
+    tel_code rc = store_writer_begin(p->store, pieces[0].run->day, p->next, &writer, err);
+    if (rc != TEL_OK)
+        return rc;
+    return end_writer(writer, write_groups(p, writer, pieces, count, err), err);
+}
+
+static tel_code write_late(struct partition *p, const struct piece *pieces, const spans *days,
+                           struct tel_error *err)
+{
+    bool any = store_late_torn(p->store);
+    for (size_t i = 0; i < days->len && !any; i++)
+        any = days->items[i].late;
+    struct store_writer *writer;
+    if (!any)
+        return TEL_OK;
+    tel_code rc = store_writer_begin_late(p->store, p->next, &writer, err);
+    if (rc != TEL_OK)
+        return rc;
+    for (size_t i = 0; i < days->len && rc == TEL_OK; i++)
+        if (days->items[i].late)
+            rc = write_groups(p, writer, pieces + days->items[i].first, days->items[i].count, err);
+    return end_writer(writer, rc, err);
+}
+
+static int most_rows_first(const void *a, const void *b)
+{
+    const struct span_of_day *x = a, *y = b;
+    if (x->rows != y->rows)
+        return x->rows > y->rows ? -1 : 1;
+    return x->first < y->first ? -1 : 1;
+}
+
+/* Finds the days, and which of them go to the late's LevelDB. */
+static void find_days(const struct partition *p, const struct pieces *pieces, spans *ret)
+{
+    for (size_t i = 0; i < pieces->count; i++) {
+        const struct chunk_run *run = pieces->items[i].run;
+        if (i == 0 || run->day != ret->items[ret->len - 1].day)
+            tel_vec_push(ret, ((struct span_of_day){.day = run->day, .first = i}));
+        ret->items[ret->len - 1].count++;
+        ret->items[ret->len - 1].rows += run->count;
+    }
+    if (ret->len)
+        qsort(ret->items, ret->len, sizeof(*ret->items), most_rows_first);
+    for (size_t i = OWN_DAYS; i < ret->len; i++)
+        ret->items[i].late = ret->items[i].rows < p->options.limits.segment_rows / SPARSE_SHARE &&
+                             !store_day_torn(p->store, ret->items[i].day);
+}
+
+/* The late first: what it finds of an earlier, failed flush may raise watermarks of days. */
 static tel_code write_days(struct partition *p, struct tel_error *err)
 {
     struct pieces pieces = gather(p);
-    tel_code rc = TEL_OK;
-    for (size_t i = 0, end; i < pieces.count && rc == TEL_OK; i = end) {
-        for (end = i + 1; end < pieces.count; end++)
-            if (pieces.items[end].run->day != pieces.items[i].run->day)
-                break;
-        rc = write_day(p, pieces.items + i, end - i, err);
-    }
+    spans days = {0};
+    find_days(p, &pieces, &days);
+    tel_code rc = write_late(p, pieces.items, &days, err);
+    for (size_t i = 0; i < days.len && rc == TEL_OK; i++)
+        if (!days.items[i].late)
+            rc = write_day(p, pieces.items + days.items[i].first, days.items[i].count, err);
+    tel_vec_free(&days);
     free(pieces.items);
     return rc;
 }
@@ -259,9 +386,10 @@ bool partition_flush_due(const struct partition *p, int64_t mono_ns)
     const struct partition_limits *l = &p->options.limits;
     if (p->oldest_ns == 0 || mono_ns < p->retry_at_ns)
         return false;
-    if (p->retry_at_ns || p->bytes >= l->memory_bytes || p->largest_group >= l->segment_rows)
+    bool tiny = p->rows < p->groups.len * TINY_ROWS;
+    uint64_t full = tiny && p->groups.len > MANY_GROUPS ? l->memory_bytes / 3 : l->memory_bytes;
+    if (p->retry_at_ns || p->bytes >= full || p->largest_group >= l->segment_rows)
         return true;
     int64_t age_ms = (mono_ns - p->oldest_ns) / TEL_NS_PER_MS;
-    bool tiny = p->rows < p->groups.len * TINY_ROWS;
     return age_ms >= (tiny ? l->flush_interval_max_ms : l->flush_interval_ms);
 }

@@ -90,6 +90,17 @@ size_t merge_choose(struct store_segment *const *segments, size_t count, uint64_
     return 0;
 }
 
+/* The first that has not got to its day's LevelDB yet; returns 1, or 0 for none. */
+static size_t find_late(struct store_segment *const *segments, size_t count, size_t *ret_first)
+{
+    for (size_t i = 0; i < count; i++)
+        if (store_segment_late(segments[i]) && !atomic_load(&segments[i]->damaged)) {
+            *ret_first = i;
+            return 1;
+        }
+    return 0;
+}
+
 /* Groups segments of one day and tenant, in the log's order. */
 static int by_group(const void *a, const void *b)
 {
@@ -193,8 +204,10 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_n
         for (end = i + 1; end < all->len && same_group(all->items[i], all->items[end]); end++)
             ;
         size_t first;
-        size_t n = merge_choose(all->items + i, end - i, merger->options.full_rows,
-                                store_segment_quiet_ns(all->items[i]) >= quiet_ns, &first);
+        bool settled = store_segment_quiet_ns(all->items[i]) >= quiet_ns;
+        size_t n = merge_choose(all->items + i, end - i, merger->options.full_rows, settled, &first);
+        if (n == 0 && settled) /* what waits for company is at home alone */
+            n = find_late(all->items + i, end - i, &first);
         if (n == 0)
             continue;
         rc = merge_inputs(merger, store, all->items + i + first, n,

@@ -80,6 +80,13 @@ void segment_builder_reset(struct segment_builder *b)
     tel_vec_clear(&b->sections);
     b->raw_bytes = 0;
     b->unsorted = false;
+    b->plain = false;
+}
+
+void segment_builder_plain(struct segment_builder *b)
+{
+    TEL_CHECK(b->rows.len == 0 && b->streams.len == 0);
+    b->plain = true;
 }
 
 static uint32_t family_of(struct segment_builder *b, uint32_t learnt)
@@ -112,7 +119,8 @@ uint32_t segment_builder_stream(struct segment_builder *b, const struct tel_fiel
         return (uint32_t)*number;
     }
     *number = b->streams.len;
-    uint32_t family = family_of(b, learnt_family(b->learnt, labels, label_count));
+    uint32_t family =
+        family_of(b, b->plain ? LEARNT_NONE : learnt_family(b->learnt, labels, label_count));
     struct built_stream stream = {.family = family,
                                   .code = b->families.items[family].streams++};
     tel_vec_push(&b->streams, stream);
@@ -263,7 +271,7 @@ void segment_builder_add(struct segment_builder *b, const struct tel_row_key *ke
                             .stream = stream,
                             .template_number = NO_TEMPLATE,
                             .severity = event->severity};
-    if (!split_body(b, &row, event->body))
+    if (b->plain || !split_body(b, &row, event->body))
         row.text = keep_body(b, event->body);
     for (uint32_t i = 0; i < event->attribute_count; i++)
         add_attribute(b, SEGMENT_ATTRIBUTE, event->attributes[i].name, event->attributes[i].value);

@@ -76,6 +76,7 @@ struct segment_builder {
     uint64_t raw_bytes;
     int64_t min_ns, max_ns; /* of the rows' times, if there are any */
     bool unsorted;          /* rows did not come in the order of their keys */
+    bool plain; /* bodies stay whole, and all streams are one family */
 
     struct tel_buf line; /* the body at hand, with slack */
     struct tel_buf text; /* of rows and attributes; SPLIT_SLACK readable bytes behind */

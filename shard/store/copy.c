@@ -8,25 +8,44 @@
 
 /* ---- out ---------------------------------------------------------------------------------------- */
 
+/* Adds the day's live segments, each to where it lies: its own folder, or the late's (the first). */
+static void hold_day(const struct store_day *day, struct store_held *ret)
+{
+    struct store_held_day held = {
+        .name = day->name, .watermark = day->watermark, .next_id = day->next_id};
+    for (size_t t = 0; t < day->by_tenant.len; t++) {
+        const store_segments *list = &day->by_tenant.items[t].list;
+        for (size_t j = 0; j < list->len; j++) {
+            struct store_segment *s = store_segment_ref(list->items[j]);
+            if (store_segment_late(s))
+                tel_vec_push(&ret->days.items[0].segments, s);
+            else
+                tel_vec_push(&held.segments, s);
+        }
+    }
+    if (day->stored)
+        tel_vec_push(&ret->days, held);
+}
+
 tel_code store_hold(struct store *store, struct store_held *ret, struct tel_error *err)
 {
-    tel_code rc = TEL_OK;
+    const struct store_day *damaged = NULL;
     tel_mutex_lock(&store->lock);
-    for (size_t i = 0; i < store->days.len && rc == TEL_OK; i++) {
-        struct store_day *day = store->days.items[i];
-        if (day->damage.len) {
-            rc = tel_error_set(err, TEL_ERR_CORRUPT, "%.*s", TEL_SPAN_ARG(tel_buf_span(&day->damage)));
-            break;
-        }
-        struct store_held_day held = {
-            .name = day->name, .watermark = day->watermark, .next_id = day->next_id};
-        for (size_t t = 0; t < day->by_tenant.len; t++) {
-            const store_segments *list = &day->by_tenant.items[t].list;
-            for (size_t j = 0; j < list->len; j++)
-                tel_vec_push(&held.segments, store_segment_ref(list->items[j]));
-        }
-        tel_vec_push(&ret->days, held);
+    const struct store_day *late = store_late_find(store);
+    if (late)
+        tel_vec_push(&ret->days, ((struct store_held_day){.name = late->name,
+                                                          .watermark = late->watermark,
+                                                          .next_id = late->next_id}));
+    for (size_t i = 0; i < store->lates.len && !damaged; i++)
+        damaged = store->lates.items[i]->damage.len ? store->lates.items[i] : NULL;
+    for (size_t i = 0; i < store->days.len && !damaged; i++) {
+        damaged = store->days.items[i]->damage.len ? store->days.items[i] : NULL;
+        if (!damaged)
+            hold_day(store->days.items[i], ret);
     }
+    tel_code rc = damaged ? tel_error_set(err, TEL_ERR_CORRUPT, "%.*s",
+                                          TEL_SPAN_ARG(tel_buf_span(&damaged->damage)))
+                          : TEL_OK;
     tel_mutex_unlock(&store->lock);
     for (size_t i = 0; i < ret->days.len; i++) {
         store_segments *list = &ret->days.items[i].segments;
@@ -76,7 +95,7 @@ tel_code store_copy_segment(struct store_segment *segment, const struct store_si
     *ret_whole = true;
     tel_code rc = store_read_value(segment, ENTRY_SLOT, &value, err);
     if (rc == TEL_OK) {
-        rc = entry_decode(value, segment->day->name.day, segment->id, &e, err);
+        rc = entry_decode(value, segment->place->name.day, segment->id, &e, err);
         if (rc != TEL_OK)
             ldb_value_free(value);
     }

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/timefmt.h"
 #include "shard/store/store_private.h"
 
 #define WRITE_BUFFER_BYTES (8u << 20)
@@ -64,6 +65,7 @@ void store_day_unref(struct store_day *day)
     tel_vec_free(&day->dead);
     tel_vec_free(&day->unsure.segments);
     tel_vec_free(&day->orphans);
+    tel_vec_free(&day->unsure_merges);
     tel_map_free(&day->tenants);
     tel_buf_free(&day->damage);
     free(day);
@@ -84,21 +86,23 @@ struct ldb_options store_day_ldb_options(struct ldb_shared *shared, size_t write
     };
 }
 
-static tel_code open_db(struct store_day *day, struct ldb **ret, struct tel_error *err)
+/* *ret_damage: set when the database opens, but not whole. */
+static tel_code open_db(const struct store_day *day, struct ldb **ret, struct tel_error *ret_damage,
+                        struct tel_error *err)
 {
     const struct store_options *o = &day->store->options;
     struct ldb_options options = store_day_ldb_options(o->shared, o->write_buffer_bytes);
     char *path = store_day_path(day);
     tel_code rc = ldb_open(path, &options, ret, err);
+    ret_damage->text[0] = '\0';
     if (rc == TEL_ERR_CORRUPT) {
         /* Damage in LevelDB's own files. What can be read is worth having, and what is missing is
          * said: in the log, in every answer that touches the day, and by the watermark. */
+        *ret_damage = *err;
         char label[FOLDER_NAME_MAX];
         store_day_label(day, label);
         tel_log_error("a day's database is damaged", tel_kv_str("day", label),
-                      tel_kv_str("error", err ? err->text : "corrupt"));
-        if (day->damage.len == 0)
-            tel_buf_printf(&day->damage, "%s: %s", label, err ? err->text : "corrupt");
+                      tel_kv_str("error", err->text));
         options.paranoid = false;
         rc = ldb_open(path, &options, ret, err);
     }
@@ -106,24 +110,65 @@ static tel_code open_db(struct store_day *day, struct ldb **ret, struct tel_erro
     return rc;
 }
 
-/* Closes LevelDBs that were not used for the longest time. The lock is held. */
-static void close_idle(struct store *store)
+/* The LevelDB that was not used for the longest time, if too many are open: it is closed to others
+ * from now on, and cannot be deleted before it is closed. The lock is held. */
+static struct store_day *take_idle(struct store *store)
 {
     unsigned max = store->options.open_days_max ? store->options.open_days_max : OPEN_DAYS;
-    while (store->open_days > max) {
-        struct store_day *oldest = NULL;
-        for (size_t i = 0; i < store->days.len; i++) {
-            struct store_day *day = store->days.items[i];
-            if (day->db && day->users == 0 && !day->reopening &&
-                (!oldest || day->last_use < oldest->last_use))
-                oldest = day;
-        }
-        if (!oldest)
-            return;
-        ldb_close(oldest->db);
-        oldest->db = NULL;
-        store->open_days--;
+    struct store_day *oldest = NULL;
+    if (store->open_days <= max)
+        return NULL;
+    for (size_t i = 0; i < store->days.len; i++) {
+        struct store_day *day = store->days.items[i];
+        if (day->db && day->users == 0 && !day->reopening &&
+            (!oldest || day->last_use < oldest->last_use))
+            oldest = day;
     }
+    if (!oldest)
+        return NULL;
+    oldest->reopening = true;
+    return oldest;
+}
+
+/* Closes a LevelDB that take_idle or the caller has closed to others. The lock is held, but not
+ * meanwhile. */
+static void close_taken(struct store_day *day)
+{
+    struct store *store = day->store;
+    struct ldb *db = day->db;
+    day->db = NULL;
+    if (db && !store_day_is_late(day))
+        store->open_days--;
+    tel_mutex_unlock(&store->lock);
+    ldb_close(db);
+    tel_mutex_lock(&store->lock);
+    day->reopening = false;
+    tel_cond_broadcast(&store->idle);
+}
+
+/* Opening takes some files and syncs, so others go on meanwhile. The lock is held, but not then. */
+static tel_code open_taken(struct store_day *day, struct tel_error *err)
+{
+    struct store *store = day->store;
+    struct ldb *db = NULL;
+    struct tel_error damage;
+    day->reopening = true;
+    tel_mutex_unlock(&store->lock);
+    tel_code rc = open_db(day, &db, &damage, err);
+    tel_mutex_lock(&store->lock);
+    if (damage.text[0] && day->damage.len == 0) {
+        char label[FOLDER_NAME_MAX];
+        store_day_label(day, label);
+        tel_buf_printf(&day->damage, "%s: %s", label, damage.text);
+    }
+    if (rc == TEL_OK) {
+        day->db = db;
+        if (!store_day_is_late(day))
+            store->open_days++;
+    }
+    day->reopening = false;
+    tel_cond_broadcast(&store->idle);
+    return rc;
 }
 
 tel_code store_day_pin(struct store_day *day, struct ldb **ret, struct tel_error *err)
@@ -134,18 +179,17 @@ tel_code store_day_pin(struct store_day *day, struct ldb **ret, struct tel_error
     tel_mutex_lock(&store->lock);
     while (day->reopening)
         tel_cond_wait(&store->idle, &store->lock);
-    if (day->broken) {
+    if (day->broken)
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "%s", tel_buf_cstr(&day->damage));
-    } else if (!day->db) {
-        rc = open_db(day, &day->db, err ? err : &local);
-        if (rc == TEL_OK)
-            store->open_days++;
-    }
+    else if (!day->db)
+        rc = open_taken(day, err ? err : &local);
+    struct store_day *idle = NULL;
     if (rc == TEL_OK) {
         day->users++;
         day->last_use = ++store->clock;
         *ret = day->db;
-        close_idle(store);
+        while ((idle = take_idle(store)) != NULL)
+            close_taken(idle);
     }
     tel_mutex_unlock(&store->lock);
     return rc;
@@ -170,25 +214,31 @@ void store_day_close_db(struct store_day *day)
     day->reopening = true;
     while (day->users > 0)
         tel_cond_wait(&store->idle, &store->lock);
-    if (day->db) {
-        ldb_close(day->db);
-        day->db = NULL;
-        store->open_days--;
-    }
-    day->reopening = false;
-    tel_cond_broadcast(&store->idle);
+    close_taken(day);
     tel_mutex_unlock(&store->lock);
 }
 
 /* ---- the catalogue ---------------------------------------------------------------------------- */
 
-struct store_segment *store_segment_new(struct store_day *day, const struct entry *entry)
+/* Where the segment's rows belong, by their time; a reference. */
+static struct store_day *day_of(struct store_day *place, const struct entry *entry)
+{
+    if (!store_day_is_late(place))
+        return store_day_ref(place);
+    tel_mutex_lock(&place->store->lock);
+    struct store_day *day = store_day_find_or_make(place->store, tel_day_of(entry->min_time_ns));
+    tel_mutex_unlock(&place->store->lock);
+    return day;
+}
+
+struct store_segment *store_segment_new(struct store_day *place, const struct entry *entry)
 {
     struct store_segment *s = tel_calloc(1, sizeof(*s) + entry->tenant.len + 1);
     char *tenant = (char *)(s + 1);
     memcpy(tenant, entry->tenant.ptr ? entry->tenant.ptr : "", entry->tenant.len);
     atomic_init(&s->refs, 1);
-    s->day = store_day_ref(day);
+    s->day = day_of(place, entry);
+    s->place = place;
     static _Atomic uint64_t serials;
     s->id = entry->id;
     s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
@@ -250,9 +300,22 @@ bool store_day_unpublish(struct store_day *day, struct store_segment *segment)
     return false;
 }
 
-void store_day_add_dead(struct store_day *day, struct store_segment *segment)
+void store_day_put_in(struct store_segment *segment)
 {
+    struct store_day *day = segment->day;
+    if (!day->dropping)
+        store_day_publish(day, segment);
+    else if (segment->place != day)
+        store_day_add_dead(segment);
+    else
+        store_segment_unref(segment);
+}
+
+void store_day_add_dead(struct store_segment *segment)
+{
+    struct store_day *day = segment->place;
     segment->dead = true;
+    segment->day->late_dead += segment->place != segment->day;
     size_t at = day->dead.len;
     tel_vec_push(&day->dead, segment);
     for (; at > 0 && day->dead.items[at - 1]->id > segment->id; at--)
@@ -273,6 +336,19 @@ int store_compare_segment_ids(const void *a, const void *b)
     const struct store_segment *x = *(struct store_segment *const *)a;
     const struct store_segment *y = *(struct store_segment *const *)b;
     return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void note_replaced(struct store *store, struct loading *l, const struct entry *e)
+{
+    for (uint32_t i = 0; i < e->replaces_count; i++) {
+        uint64_t id = e->replaces[i] & ~STORE_LATE_ID;
+        struct tel_map *map = &l->replaced;
+        if (e->replaces[i] & STORE_LATE_ID) {
+            map = &store->late_replaced;
+            store->late_floor = TEL_MAX(store->late_floor, id);
+        }
+        tel_map_put(map, tel_span_make(&id, sizeof(id)), NULL);
+    }
 }
 
 /* Reads all entries: one seek a segment, since ids are dense and each begins with its entry. */
@@ -299,8 +375,9 @@ static tel_code read_entries(struct store_day *day, struct ldb *db, struct loadi
             free(e.sections);
             e.sections = NULL;
             tel_vec_push(&l->entries, e);
-            for (uint32_t i = 0; i < e.replaces_count; i++)
-                tel_map_put(&l->replaced, tel_span_make(&e.replaces[i], sizeof(uint64_t)), NULL);
+            note_replaced(day->store, l, &e);
+            if (e.kind == ENTRY_MARK)
+                day->mark = id;
         } else {
             char label[FOLDER_NAME_MAX];
             store_day_label(day, label);
@@ -323,6 +400,7 @@ static tel_code read_entries(struct store_day *day, struct ldb *db, struct loadi
 static void settle_entries(struct store_day *day, struct loading *l)
 {
     const struct store_position resume = day->store->resume.position;
+    struct tel_map *replaced = store_day_is_late(day) ? &day->store->late_replaced : &l->replaced;
     struct store_position seen = {0, INT64_MIN};
     for (size_t i = 0; i < l->entries.len; i++)
         if (l->entries.items[i].commits &&
@@ -339,13 +417,14 @@ static void settle_entries(struct store_day *day, struct loading *l)
             store_position_cmp(e->upto, resume) > 0) {
             tel_vec_push(&day->orphans, e->id);
             store_segment_unref(s);
-        } else if (tel_map_get(&l->replaced, tel_span_make(&e->id, sizeof(e->id)))) {
-            s->dead = true;
-            day->store->stats.dead_segments++;
-            day->store->stats.dead_bytes += s->stored_bytes;
-            tel_vec_push(&day->dead, s);
         } else {
-            store_day_publish(day, s);
+            /* What the late has of a day, the day has. */
+            if (s->place != s->day && store_position_cmp(e->upto, s->day->watermark) > 0)
+                s->day->watermark = e->upto;
+            if (tel_map_get(replaced, tel_span_make(&e->id, sizeof(e->id))))
+                store_day_add_dead(s);
+            else
+                store_day_publish(s->day, s);
         }
         l->segments.items[i] = NULL;
     }
@@ -357,8 +436,6 @@ static void settle_entries(struct store_day *day, struct loading *l)
         tel_buf_printf(&day->damage, "%s%s: events below offset %" PRId64 " were durable and are lost",
                        day->damage.len ? "; " : "", label, said->offset);
     }
-    if (day->dead.len)
-        qsort(day->dead.items, day->dead.len, sizeof(*day->dead.items), store_compare_segment_ids);
 }
 
 tel_code store_day_load(struct store_day *day, struct tel_error *err)
@@ -381,6 +458,7 @@ tel_code store_day_load(struct store_day *day, struct tel_error *err)
     }
     if (rc == TEL_OK) {
         settle_entries(day, &l);
+        day->stored = l.entries.len > 0;
         day->loaded = true;
     }
     tel_mutex_unlock(&day->store->lock);
@@ -440,7 +518,7 @@ int64_t store_segment_day(const struct store_segment *segment)
 void store_segment_name(const struct store_segment *segment, char *out, size_t size)
 {
     char label[FOLDER_NAME_MAX];
-    store_day_label(segment->day, label);
+    store_day_label(segment->place, label);
     snprintf(out, size, "%s segment %" PRIu64, label, segment->id);
 }
 

@@ -24,20 +24,39 @@ void folder_day_name(char out[FOLDER_NAME_MAX], struct folder_day day)
 {
     int64_t year;
     unsigned month, mday;
+    if (day.day == FOLDER_LATE) {
+        snprintf(out, FOLDER_NAME_MAX, "late.%" PRIu32, day.generation);
+        return;
+    }
     tel_civil_from_days(day.day, &year, &month, &mday);
     snprintf(out, FOLDER_NAME_MAX, "%04" PRId64 "-%02u-%02u.%" PRIu32, year, month, mday,
              day.generation);
 }
 
-bool folder_day_parse(const char *name, struct folder_day *ret)
+static bool parse_day(const char *name, struct folder_day *ret)
 {
     long long year;
-    unsigned month, mday, generation;
+    unsigned month, mday;
     int used = 0;
-    if (sscanf(name, "%lld-%2u-%2u.%u%n", &year, &month, &mday, &generation, &used) != 4 ||
+    if (sscanf(name, "%lld-%2u-%2u.%" SCNu32 "%n", &year, &month, &mday, &ret->generation, &used) != 4 ||
         name[used] != '\0' || month < 1 || month > 12 || mday < 1 || mday > 31)
         return false;
-    struct folder_day day = {tel_days_from_civil(year, month, mday), generation};
+    ret->day = tel_days_from_civil(year, month, mday);
+    return true;
+}
+
+static bool parse_late(const char *name, struct folder_day *ret)
+{
+    int used = 0;
+    ret->day = FOLDER_LATE;
+    return sscanf(name, "late.%" SCNu32 "%n", &ret->generation, &used) == 1 && name[used] == '\0';
+}
+
+bool folder_day_parse(const char *name, struct folder_day *ret)
+{
+    struct folder_day day;
+    if (!parse_late(name, &day) && !parse_day(name, &day))
+        return false;
     /* One name per day: what does not print as it was read is not ours. */
     char again[FOLDER_NAME_MAX];
     folder_day_name(again, day);

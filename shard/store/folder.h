@@ -5,6 +5,7 @@
  *     DIR/LOCK                     held (flock) while a process has the folder open
  *     DIR/p3/meta/                 LevelDB: the shard's own small store
  *     DIR/p3/2026-01-02.0/         LevelDB: a day, and its generation
+ *     DIR/p3/late.0/               LevelDB: few events of many days, on their way to the days' own
  *     DIR/p3/dropped-2026-01-01.0/ a day that is being deleted; finished at the next start
  */
 #ifndef SHARD_STORE_FOLDER_H
@@ -17,8 +18,11 @@
 
 #define FOLDER_NAME_MAX 64
 
+/* In place of a day: the folder that segments of many days wait in. */
+#define FOLDER_LATE INT64_MIN
+
 struct folder_day {
-    int64_t day; /* since the epoch */
+    int64_t day; /* since the epoch; or FOLDER_LATE */
     uint32_t generation;
 };
 

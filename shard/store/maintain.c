@@ -17,6 +17,16 @@
 #define COLLECT_SEGMENTS 256u
 #define COMPACT_BYTES    (32u << 20)
 
+/* Must the segment stay on the disk, though nobody reads it? In the late it carries its day's watermark
+ * until the resume position has passed it; in a day it may have replaced some of the late's, which go
+ * first. The lock is held. */
+static bool is_needed(const struct store_day *place, const struct store_segment *s)
+{
+    if (store_day_is_late(place))
+        return store_position_cmp(s->upto, place->store->resume.position) > 0;
+    return place->late_dead > 0;
+}
+
 /* The dead segments of the day that nobody reads, from the lowest id on, without a hole. */
 static void take_dead(struct store_day *day, store_segments *ret, bool *ret_mark)
 {
@@ -24,11 +34,11 @@ static void take_dead(struct store_day *day, store_segments *ret, bool *ret_mark
     tel_mutex_lock(&day->store->lock);
     for (size_t i = 0; i < day->dead.len && i < COLLECT_SEGMENTS; i++) {
         struct store_segment *s = day->dead.items[i];
-        if (atomic_load_explicit(&s->refs, memory_order_acquire) != 1)
+        if (atomic_load_explicit(&s->refs, memory_order_acquire) != 1 || is_needed(day, s))
             break;
         /* Whoever finds it no more in the catalogue cannot take a reference any more. */
         tel_vec_push(ret, s);
-        if (s->retired && store_position_cmp(s->upto, day->watermark) >= 0)
+        if ((s->retired || store_day_is_late(day)) && store_position_cmp(s->upto, day->watermark) >= 0)
             *ret_mark = true;
     }
     tel_mutex_unlock(&day->store->lock);
@@ -41,6 +51,7 @@ static void forget_dead(struct store_day *day, const store_segments *list, uint6
     for (size_t i = 0; i < list->len; i++) {
         TEL_CHECK(day->dead.items[i] == list->items[i]);
         day->deleted_bytes += list->items[i]->stored_bytes;
+        list->items[i]->day->late_dead -= store_day_is_late(day);
         store->stats.dead_segments--;
         store->stats.dead_bytes -= list->items[i]->stored_bytes;
         store_segment_unref(list->items[i]);
@@ -53,7 +64,8 @@ static void forget_dead(struct store_day *day, const store_segments *list, uint6
     tel_mutex_unlock(&store->lock);
 }
 
-static void put_mark(struct store_day *day, struct ldb_batch *batch)
+/* An entry with the day's watermark, in place of the mark before it. Returns its id. */
+static uint64_t put_mark(struct store_day *day, struct ldb_batch *batch)
 {
     tel_mutex_lock(&day->store->lock);
     struct entry e = {.kind = ENTRY_MARK, .commits = true, .upto = day->watermark};
@@ -62,6 +74,11 @@ static void put_mark(struct store_day *day, struct ldb_batch *batch)
     e.id = store_day_take_id(day);
     store_put_entry(day, &e, &buf, batch);
     tel_buf_free(&buf);
+    if (day->mark) {
+        struct entry_key old = entry_key_make(day->mark, ENTRY_SLOT);
+        ldb_batch_delete(batch, entry_key_span(&old));
+    }
+    return e.id;
 }
 
 /* Gives deleted segments' space back to the disk. */
@@ -90,11 +107,10 @@ static tel_code collect_day(struct store_day *day, size_t *deleted, struct tel_e
     tel_code rc = store_day_pin(day, &db, err);
     if (rc == TEL_OK) {
         for (size_t i = 0; i < list.len && rc == TEL_OK; i++)
-            rc = store_delete_keys(db, list.items[i]->id, batch, err);
+            rc = store_delete_keys(day, db, list.items[i]->id, batch, err);
         store_day_unpin(day);
     }
-    if (rc == TEL_OK && mark)
-        put_mark(day, batch);
+    uint64_t mark_id = rc == TEL_OK && mark ? put_mark(day, batch) : 0;
     if (rc == TEL_OK) {
         rc = store_day_write(day, batch, STORE_STEP_COLLECT, err);
         if (rc != TEL_OK)
@@ -104,6 +120,8 @@ static tel_code collect_day(struct store_day *day, size_t *deleted, struct tel_e
     if (rc == TEL_OK) {
         uint64_t last_id = list.items[list.len - 1]->id, bytes;
         *deleted += list.len;
+        if (mark_id)
+            day->mark = mark_id;
         forget_dead(day, &list, &bytes);
         if (bytes >= COMPACT_BYTES)
             compact(day, last_id);
@@ -160,6 +178,9 @@ tel_code store_collect(struct store *store, size_t *ret_deleted, struct tel_erro
 {
     TEL_VEC(struct store_day *) days = {0};
     tel_mutex_lock(&store->lock);
+    struct store_day *late = store_late_find(store);
+    if (late && late->dead.len) /* before the days: they wait for it */
+        tel_vec_push(&days, store_day_ref(late));
     for (size_t i = 0; i < store->days.len; i++)
         if (store->days.items[i]->dead.len && !store->days.items[i]->broken)
             tel_vec_push(&days, store_day_ref(store->days.items[i]));
@@ -190,7 +211,7 @@ tel_code store_retire(struct store_segment *segment, struct tel_error *err)
         rc = tel_error_set(err, TEL_ERR_NOTFOUND, "the segment is deleted already");
     } else {
         segment->retired = true;
-        store_day_add_dead(day, segment);
+        store_day_add_dead(segment);
     }
     tel_mutex_unlock(&store->lock);
     return rc;

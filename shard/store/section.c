@@ -32,19 +32,18 @@ tel_code store_read_value(struct store_segment *segment, uint32_t slot, struct t
                           struct tel_error *err)
 {
     struct ldb *db;
-    tel_code rc = store_day_pin(segment->day, &db, err);
+    tel_code rc = store_day_pin(segment->place, &db, err);
     if (rc != TEL_OK)
         return rc;
     struct entry_key key = entry_key_make(segment->id, slot);
     rc = ldb_get(db, entry_key_span(&key), ret, err);
-    store_day_unpin(segment->day);
+    store_day_unpin(segment->place);
     if (rc == TEL_ERR_NOTFOUND) /* the catalogue says that it is there */
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "it is missing");
     return rc;
 }
 
-tel_code store_handle_open(struct store_segment *segment, struct store_handle **ret,
-                           struct tel_error *err)
+tel_code store_read_entry(struct store_segment *segment, struct entry *ret, struct tel_error *err)
 {
     struct tel_error local;
     if (!err)
@@ -57,14 +56,23 @@ tel_code store_handle_open(struct store_segment *segment, struct store_handle **
         tel_error_wrap(err, rc, "%s, its entry", name);
         return damaged(segment, rc, err);
     }
-    struct entry entry;
-    rc = entry_decode(value, segment->day->name.day, segment->id, &entry, err);
+    rc = entry_decode(value, segment->place->name.day, segment->id, ret, err);
     ldb_value_free(value);
     if (rc != TEL_OK) {
         tel_error_wrap(err, rc, "%s", name);
         return damaged(segment, rc, err);
     }
-    entry.tenant = segment->tenant;
+    ret->tenant = segment->tenant;
+    return TEL_OK;
+}
+
+tel_code store_handle_open(struct store_segment *segment, struct store_handle **ret,
+                           struct tel_error *err)
+{
+    struct entry entry;
+    tel_code rc = store_read_entry(segment, &entry, err);
+    if (rc != TEL_OK)
+        return rc;
     struct store_handle *h = TEL_NEW(struct store_handle);
     h->segment = store_segment_ref(segment);
     h->entry = entry;
@@ -117,7 +125,7 @@ tel_code store_read_section(struct store_segment *segment, const struct entry_se
     tel_code rc = store_read_value(segment, s->section + 1, &value, err);
     if (rc == TEL_OK && value.len != s->bytes)
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "%zu bytes, not %" PRIu64, value.len, s->bytes);
-    if (rc == TEL_OK && entry_checksum(segment->day->name.day, segment->id, s->section + 1,
+    if (rc == TEL_OK && entry_checksum(segment->place->name.day, segment->id, s->section + 1,
                                        value) != s->crc)
         rc = tel_error_set(err, TEL_ERR_CORRUPT, "checksum mismatch");
     if (rc == TEL_OK) {

@@ -31,8 +31,29 @@ static int compare_folder_days(const void *a, const void *b)
     return compare_names(*(const struct folder_day *)a, *(const struct folder_day *)b);
 }
 
-/* Loads the days. One that cannot be opened stays on the disk, is named in answers, and later events
- * of its date go to another folder. */
+/* One that cannot be opened stays on the disk, is named in answers, and later events of its date go to
+ * another folder. */
+static tel_code load_day(struct store_day *day, struct tel_error *err)
+{
+    struct tel_error why;
+    tel_code rc = store_day_load(day, &why);
+    if (rc == TEL_OK)
+        return rc;
+    if (rc == TEL_ERR_LOCKED || rc == TEL_ERR_NOSPACE) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    char label[FOLDER_NAME_MAX];
+    store_day_label(day, label);
+    tel_log_error("a day cannot be opened", tel_kv_str("day", label), tel_kv_error(&why));
+    if (day->damage.len == 0)
+        tel_buf_printf(&day->damage, "%s: %s", label, why.text);
+    day->broken = true;
+    return TEL_OK;
+}
+
+/* The days first: they say what they have taken from the late. */
 static tel_code load_days(struct store *store, struct tel_error *err)
 {
     struct folder_list list = {0};
@@ -41,27 +62,23 @@ static tel_code load_days(struct store *store, struct tel_error *err)
         rc = tel_fs_remove_all(tel_fs_system(), list.dropped.items[i], err);
     if (list.days.len)
         qsort(list.days.items, list.days.len, sizeof(*list.days.items), compare_folder_days);
-    for (size_t i = 0; rc == TEL_OK && i < list.days.len; i++) {
+    for (size_t i = 0; i < list.days.len; i++) {
         struct store_day *day = store_day_new(store, list.days.items[i]);
-        tel_vec_push(&store->days, day);
-        struct tel_error why;
-        tel_code load = store_day_load(day, &why);
-        if (load == TEL_OK)
-            continue;
-        if (load == TEL_ERR_LOCKED || load == TEL_ERR_NOSPACE) {
-            if (err)
-                *err = why;
-            rc = load;
-            break;
-        }
-        char label[FOLDER_NAME_MAX];
-        store_day_label(day, label);
-        tel_log_error("a day cannot be opened", tel_kv_str("day", label), tel_kv_error(&why));
-        if (day->damage.len == 0)
-            tel_buf_printf(&day->damage, "%s: %s", label, why.text);
-        day->broken = true;
+        if (store_day_is_late(day))
+            tel_vec_push(&store->lates, day);
+        else
+            tel_vec_push(&store->days, day);
     }
     folder_list_free(&list);
+    for (size_t i = 0; rc == TEL_OK && i < store->days.len; i++)
+        rc = load_day(store->days.items[i], err);
+    for (size_t i = 0; rc == TEL_OK && i < store->lates.len; i++) {
+        rc = load_day(store->lates.items[i], err);
+        store->lates.items[i]->next_id =
+            TEL_MAX(store->lates.items[i]->next_id, store->late_floor + 1);
+    }
+    tel_map_free(&store->late_replaced);
+    tel_map_init(&store->late_replaced);
     return rc;
 }
 
@@ -76,6 +93,7 @@ tel_code store_open(const struct store_options *options, struct store **ret, str
     tel_mutex_init(&store->lock);
     tel_mutex_init(&store->meta_lock);
     tel_cond_init(&store->idle);
+    tel_map_init(&store->late_replaced);
     tel_code rc = tel_fs_mkdir_all(tel_fs_system(), store->dir, err);
     if (rc == TEL_OK)
         rc = store_meta_open(store, err);
@@ -110,14 +128,20 @@ void store_close(struct store *store)
         return;
     for (size_t i = 0; i < store->dropping.len; i++)
         tel_vec_push(&store->days, store->dropping.items[i]);
+    for (size_t i = 0; i < store->lates.len; i++)
+        tel_vec_push(&store->days, store->lates.items[i]);
+    for (size_t i = 0; i < store->days.len; i++) {
+        release_segments(store->days.items[i]);
+        store_segments_done(&store->days.items[i]->unsure.segments);
+    }
     for (size_t i = 0; i < store->days.len; i++) {
         struct store_day *day = store->days.items[i];
-        release_segments(day);
-        store_segments_done(&day->unsure.segments);
         TEL_CHECK(atomic_load(&day->refs) == 1);
         store_day_unref(day);
     }
     tel_vec_free(&store->days);
+    tel_vec_free(&store->lates);
+    tel_map_free(&store->late_replaced);
     tel_vec_free(&store->dropping);
     tel_vec_free(&store->said);
     tel_vec_free(&store->touched);
@@ -154,21 +178,24 @@ static void explain_day(const struct store_day *day, size_t theirs, size_t chose
     e->outside += theirs - chosen;
 }
 
+static void name_damage(const struct store_day *day, struct tel_buf *missing)
+{
+    if (day->damage.len)
+        tel_buf_printf(missing, "%s%.*s", missing->len ? "; " : "",
+                       TEL_SPAN_ARG(tel_buf_span(&day->damage)));
+}
+
 void store_select(struct store *store, const struct tel_span *tenant, int64_t start_ns,
                   int64_t end_ns, struct store_view *ret, struct tel_buf *missing)
 {
     int64_t first = tel_day_of(start_ns), last = tel_day_of(end_ns - (end_ns > INT64_MIN));
     tel_mutex_lock(&store->lock);
-    for (size_t i = 0; i < store->days.len; i++) {
-        struct store_day *day = store->days.items[i];
-        if (day->name.day < first || day->name.day > last) {
-            if (ret->explain)
-                ret->explain->days_outside++;
-            continue;
-        }
-        if (day->damage.len)
-            tel_buf_printf(missing, "%s%.*s", missing->len ? "; " : "",
-                           TEL_SPAN_ARG(tel_buf_span(&day->damage)));
+    for (size_t i = 0; i < store->lates.len; i++) /* nobody knows of which days it lacks something */
+        name_damage(store->lates.items[i], missing);
+    size_t begin = store_day_index(store, first), end = begin;
+    for (; end < store->days.len && store->days.items[end]->name.day <= last; end++) {
+        struct store_day *day = store->days.items[end];
+        name_damage(day, missing);
         if (ret->marks.len && ret->marks.items[ret->marks.len - 1].day == day->name.day) {
             struct store_mark *mark = &ret->marks.items[ret->marks.len - 1];
             if (store_position_cmp(day->watermark, mark->watermark) > 0)
@@ -189,6 +216,8 @@ void store_select(struct store *store, const struct tel_span *tenant, int64_t st
         if (ret->explain)
             explain_day(day, theirs ? theirs->len : 0, ret->segments.len - before, ret->explain);
     }
+    if (ret->explain)
+        ret->explain->days_outside += store->days.len - (end - begin);
     tel_mutex_unlock(&store->lock);
 }
 
@@ -217,9 +246,9 @@ struct store_position store_day_watermark(struct store *store, int64_t day)
 {
     struct store_position ret = {0, INT64_MIN};
     tel_mutex_lock(&store->lock);
-    for (size_t i = 0; i < store->days.len; i++)
-        if (store->days.items[i]->name.day == day &&
-            store_position_cmp(store->days.items[i]->watermark, ret) > 0)
+    for (size_t i = store_day_index(store, day);
+         i < store->days.len && store->days.items[i]->name.day == day; i++)
+        if (store_position_cmp(store->days.items[i]->watermark, ret) > 0)
             ret = store->days.items[i]->watermark;
     tel_mutex_unlock(&store->lock);
     return ret;
@@ -241,7 +270,10 @@ void store_gone_days(struct store *store, struct tel_buf *ret)
     tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < store->said.len; i++) {
         bool there = false;
-        for (size_t j = 0; j < store->days.len && !there; j++)
+        for (size_t j = 0; j < store->lates.len && !there; j++)
+            there = compare_names(store->lates.items[j]->name, store->said.items[i].name) == 0;
+        for (size_t j = store_day_index(store, store->said.items[i].name.day);
+             j < store->days.len && !there; j++)
             there = compare_names(store->days.items[j]->name, store->said.items[i].name) == 0;
         if (there)
             continue;
@@ -268,20 +300,57 @@ void store_stats_get(struct store *store, struct store_stats *ret)
     ret->broken_days = 0;
     for (size_t i = 0; i < store->days.len; i++)
         ret->broken_days += store->days.items[i]->damage.len > 0;
+    for (size_t i = 0; i < store->lates.len; i++)
+        ret->broken_days += store->lates.items[i]->damage.len > 0;
     tel_mutex_unlock(&store->lock);
 }
 
 /* ---- days --------------------------------------------------------------------------------------- */
 
+size_t store_day_index(const struct store *store, int64_t day)
+{
+    size_t lo = 0, hi = store->days.len;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (store->days.items[mid]->name.day < day)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 /* The folder that new events of the day go to, or NULL. The lock is held. */
 struct store_day *store_day_find_live(struct store *store, int64_t day)
 {
-    for (size_t i = store->days.len; i-- > 0;) {
-        struct store_day *d = store->days.items[i];
-        if (d->name.day == day && !d->broken)
-            return d;
-    }
-    return NULL;
+    struct store_day *last = NULL;
+    for (size_t i = store_day_index(store, day);
+         i < store->days.len && store->days.items[i]->name.day == day; i++)
+        if (!store->days.items[i]->broken)
+            last = store->days.items[i];
+    return last;
+}
+
+struct store_day *store_day_find_or_make(struct store *store, int64_t day)
+{
+    struct store_day *d = store_day_find_live(store, day);
+    if (d)
+        return store_day_ref(d);
+    struct folder_day name = {day, 0};
+    for (size_t i = 0; i < store->dropping.len; i++)
+        if (store->dropping.items[i]->name.day == day)
+            name.generation =
+                TEL_MAX(name.generation, store->dropping.items[i]->name.generation + 1);
+    size_t at = store_day_index(store, day);
+    for (; at < store->days.len && store->days.items[at]->name.day == day; at++)
+        name.generation = TEL_MAX(name.generation, store->days.items[at]->name.generation + 1);
+    d = store_day_new(store, name);
+    d->loaded = true;
+    tel_vec_push(&store->days, d);
+    memmove(store->days.items + at + 1, store->days.items + at,
+            (store->days.len - 1 - at) * sizeof(*store->days.items));
+    store->days.items[at] = d;
+    return store_day_ref(d);
 }
 
 int64_t store_oldest_day(struct store *store)
@@ -298,6 +367,21 @@ int64_t store_newest_day(struct store *store)
     int64_t day = store->days.len ? store->days.items[store->days.len - 1]->name.day : INT64_MIN;
     tel_mutex_unlock(&store->lock);
     return day;
+}
+
+/* What a dropped day has in the late's LevelDB is deleted there. The lock is held. */
+static void bury_late(struct store_day *d)
+{
+    for (size_t i = 0; i < d->by_tenant.len; i++) {
+        store_segments *list = &d->by_tenant.items[i].list;
+        size_t kept = 0;
+        for (size_t j = 0; j < list->len; j++)
+            if (store_segment_late(list->items[j]))
+                store_day_add_dead(list->items[j]);
+            else
+                list->items[kept++] = list->items[j];
+        list->len = kept;
+    }
 }
 
 /* Takes the day out of the catalogue. The lock is held. */
@@ -323,6 +407,7 @@ static void drop_day(struct store *store, struct store_day *d, struct store_gone
     sum->days++;
     tel_vec_push(&store->forgotten, d->name);
     tel_vec_push(&store->dropping, d);
+    bury_late(d);
     /* The catalogue's references go; those of searches stay until they end. */
     release_segments(d);
 }

@@ -4,6 +4,7 @@
  *
  *     p3/meta/           resume position, counters, source -> highest position, gaps
  *     p3/2026-01-02.0/   (segment id, slot) -> entry | section;  ids only grow
+ *     p3/late.0/         the same, for few events of many days; they move to their days in time
  *
  * What a crash may leave is decided by two rules. (1) A day's entries carry the position up to which
  * the day holds every event (its watermark), in the same batch as the last of its segments; segments
@@ -100,8 +101,9 @@ size_t store_gaps(struct store *store, struct store_gap *ret, size_t max);
 /* One segment, counted. All but the last three lines never change. */
 struct store_segment {
     _Atomic uint32_t refs;
-    struct store_day *day;
-    uint64_t id, serial; /* in its day; in this process, never given again */
+    struct store_day *day;   /* of its events */
+    struct store_day *place; /* whose LevelDB has it: the day, or the late */
+    uint64_t id, serial; /* in its place; in this process, never given again */
     struct store_position upto;
     int64_t first_offset, last_offset;
     struct tel_span tenant;
@@ -180,7 +182,16 @@ struct store_writer;
 TEL_MUST_USE tel_code store_writer_begin(struct store *store, int64_t day,
                                          struct store_position upto, struct store_writer **ret,
                                          struct tel_error *err);
-/* Copies the image. Nothing is visible before the commit. */
+/* The same for many days of which there are few events: their segments go to one LevelDB together, as
+ * opening one a day would cost more than the events do. Come here before any store_writer_begin of the
+ * flush, and if store_late_torn even without such days. */
+TEL_MUST_USE tel_code store_writer_begin_late(struct store *store, struct store_position upto,
+                                              struct store_writer **ret, struct tel_error *err);
+/* Has an earlier write left something in the late's LevelDB that the next flush must delete? */
+bool store_late_torn(struct store *store);
+/* The same of a day's own: its events must be written there, and not to the late's. */
+bool store_day_torn(struct store *store, int64_t day);
+/* Copies the image. Nothing is visible before the commit. All events are of one day, the writer's. */
 TEL_MUST_USE tel_code store_writer_add(struct store_writer *writer, struct tel_span tenant,
                                        const struct segment_image *image, uint32_t compression,
                                        int64_t first_offset, int64_t last_offset,
@@ -192,11 +203,13 @@ void store_writer_abort(struct store_writer *writer); /* NULL is fine */
 
 /* ---- maintenance -------------------------------------------------------------------------------- */
 
-/* Puts a merged segment in place of its inputs (of one day and tenant; one is coded anew), in one batch. Searches see
- * either. TEL_ERR_NOTFOUND if an input is gone meanwhile. */
+/* Puts a merged segment in place of its inputs (of one day and tenant; one is coded anew), in one batch
+ * of the day's LevelDB, wherever the inputs are. Searches see either. TEL_ERR_NOTFOUND if an input is gone meanwhile. */
 TEL_MUST_USE tel_code store_replace(struct store *store, struct store_segment *const *inputs,
                                     size_t count, const struct segment_image *image,
                                     uint32_t compression, struct tel_error *err);
+/* Does the segment wait in the late's LevelDB? */
+bool store_segment_late(const struct store_segment *segment);
 /* Deletes replaced segments that nobody reads any more. *ret_deleted of them. */
 TEL_MUST_USE tel_code store_collect(struct store *store, size_t *ret_deleted,
                                     struct tel_error *err);

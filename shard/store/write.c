@@ -1,5 +1,5 @@
 /*
- * Writing a day: the flush's writer, merges, and deletions.
+ * Writing a day, or few events of many days: the flush's writer.
  *
  * A writer gathers sections in a batch and writes it, synced, whenever it has grown to 4 MiB. (Every
  * batch is synced and not only the last, because LevelDB may change to a new log between two, and the
@@ -25,8 +25,11 @@
 #include "common/sys/fs.h"
 #include "shard/store/store_private.h"
 
+/* Sections of 64 KiB of a segment of 8 MiB. */
+#define BLIND_SLOTS 128u
+
 struct store_writer {
-    struct store_day *day; /* a reference */
+    struct store_day *day; /* a reference; the late's, for segments of many days */
     struct store_position upto;
     struct ldb_batch *batch;
     store_segments segments; /* written or being written, not yet visible */
@@ -39,11 +42,35 @@ struct store_writer {
 
 /* ---- common ------------------------------------------------------------------------------------- */
 
-tel_code store_delete_keys(struct ldb *db, uint64_t id, struct ldb_batch *batch,
-                           struct tel_error *err)
+/* By the segment's own table of sections, which reads one block. */
+static bool delete_by_entry(struct ldb *db, int64_t day, uint64_t id, struct ldb_batch *batch)
 {
+    struct entry_key key = entry_key_make(id, ENTRY_SLOT);
+    struct tel_span value;
+    struct entry e;
+    if (ldb_get(db, entry_key_span(&key), &value, NULL) != TEL_OK)
+        return false;
+    bool whole = entry_decode(value, day, id, &e, NULL) == TEL_OK;
+    if (whole) {
+        ldb_batch_delete(batch, entry_key_span(&key));
+        for (uint32_t i = 0; i < e.section_count; i++) {
+            key = entry_key_make(id, e.sections[i].section + 1);
+            ldb_batch_delete(batch, entry_key_span(&key));
+        }
+        entry_done(&e);
+    }
+    ldb_value_free(value);
+    return whole;
+}
+
+tel_code store_delete_keys(struct store_day *place, struct ldb *db, uint64_t id,
+                           struct ldb_batch *batch, struct tel_error *err)
+{
+    if (delete_by_entry(db, place->name.day, id, batch))
+        return TEL_OK;
     struct entry_key from = entry_key_make(id, ENTRY_SLOT);
     struct ldb_iter *iter = ldb_iter_new(db);
+    ldb_batch_delete(batch, entry_key_span(&from));
     for (ldb_iter_seek(iter, entry_key_span(&from)); ldb_iter_valid(iter); ldb_iter_next(iter)) {
         uint64_t found;
         uint32_t slot;
@@ -53,7 +80,15 @@ tel_code store_delete_keys(struct ldb *db, uint64_t id, struct ldb_batch *batch,
     }
     tel_code rc = ldb_iter_status(iter, err);
     ldb_iter_free(iter);
-    return rc;
+    if (rc != TEL_ERR_CORRUPT)
+        return rc;
+    /* The keys themselves cannot be listed. Without its entry the segment is gone; what it had under
+     * the first slots is given back, and more than these are rare. */
+    for (uint32_t slot = 1; slot <= BLIND_SLOTS; slot++) {
+        struct entry_key key = entry_key_make(id, slot);
+        ldb_batch_delete(batch, entry_key_span(&key));
+    }
+    return TEL_OK;
 }
 
 uint64_t store_day_take_id(struct store_day *day)
@@ -72,8 +107,8 @@ static int by_section(const void *a, const void *b)
 }
 
 /* Fills an entry from an image and puts the sections into the batch. */
-static void put_sections(struct store_day *day, const struct segment_image *image,
-                         struct ldb_batch *batch, struct entry *e)
+void store_put_sections(struct store_day *day, const struct segment_image *image,
+                        struct ldb_batch *batch, struct entry *e)
 {
     e->section_count = (uint32_t)image->section_count;
     e->sections = tel_calloc(image->section_count, sizeof(*e->sections));
@@ -131,21 +166,23 @@ void store_day_reopen(struct store_day *day)
 }
 
 /* Publishes segments and the watermark that they bring. Takes the list's references. */
-static void publish(struct store_day *day, store_segments *segments, struct store_position upto)
+static void publish(struct store_day *place, store_segments *segments, struct store_position upto)
 {
-    struct store *store = day->store;
+    struct store *store = place->store;
+    int64_t now = tel_mono_ns(tel_clock_system());
     tel_mutex_lock(&store->lock);
     for (size_t i = 0; i < segments->len; i++) {
-        if (day->dropping)
-            store_segment_unref(segments->items[i]);
-        else
-            store_day_publish(day, segments->items[i]);
+        struct store_day *day = segments->items[i]->day;
+        if (store_position_cmp(upto, day->watermark) > 0)
+            day->watermark = upto;
+        day->quiet_since_ns = now;
+        store_day_put_in(segments->items[i]);
     }
     segments->len = 0;
-    if (store_position_cmp(upto, day->watermark) > 0)
-        day->watermark = upto;
-    day->quiet_since_ns = tel_mono_ns(tel_clock_system());
-    tel_vec_push(&store->touched, ((struct store_day_mark){day->name, upto}));
+    if (store_position_cmp(upto, place->watermark) > 0)
+        place->watermark = upto;
+    place->stored = true;
+    tel_vec_push(&store->touched, ((struct store_day_mark){place->name, upto}));
     tel_mutex_unlock(&store->lock);
 }
 
@@ -192,33 +229,6 @@ static tel_code settle_unsure(struct store_day *day, struct tel_error *err)
 
 /* ---- the writer --------------------------------------------------------------------------------- */
 
-static struct store_day *find_or_make(struct store *store, int64_t day)
-{
-    tel_mutex_lock(&store->lock);
-    struct store_day *d = store_day_find_live(store, day);
-    if (!d) {
-        struct folder_day name = {day, 0};
-        size_t at = 0;
-        for (size_t i = 0; i < store->dropping.len; i++)
-            if (store->dropping.items[i]->name.day == day)
-                name.generation = TEL_MAX(name.generation,
-                                          store->dropping.items[i]->name.generation + 1);
-        for (; at < store->days.len && store->days.items[at]->name.day <= day; at++)
-            if (store->days.items[at]->name.day == day)
-                name.generation = TEL_MAX(name.generation,
-                                          store->days.items[at]->name.generation + 1);
-        d = store_day_new(store, name);
-        d->loaded = true;
-        tel_vec_push(&store->days, d);
-        memmove(store->days.items + at + 1, store->days.items + at,
-                (store->days.len - 1 - at) * sizeof(*store->days.items));
-        store->days.items[at] = d;
-    }
-    store_day_ref(d);
-    tel_mutex_unlock(&store->lock);
-    return d;
-}
-
 static void writer_free(struct store_writer *w)
 {
     entry_done(&w->held);
@@ -240,7 +250,7 @@ static tel_code put_orphans(struct store_writer *w, struct tel_error *err)
     if (rc != TEL_OK)
         return rc;
     for (size_t i = 0; i < day->orphans.len && rc == TEL_OK; i++)
-        rc = store_delete_keys(db, day->orphans.items[i], w->batch, err);
+        rc = store_delete_keys(day, db, day->orphans.items[i], w->batch, err);
     store_day_unpin(day);
     w->orphans = day->orphans.len;
     return rc;
@@ -248,25 +258,26 @@ static tel_code put_orphans(struct store_writer *w, struct tel_error *err)
 
 /* LevelDB makes a folder, but does not sync what holds it: a power cut could take the folder with all
  * that was synced in it. */
-static tel_code make_folder(struct store_day *day, struct tel_error *err)
+tel_code store_day_make_folder(struct store_day *day, struct tel_error *err)
 {
-    if (day->made)
+    if (atomic_load(&day->made))
         return TEL_OK;
     char *path = store_day_path(day);
     tel_code rc = tel_fs_mkdir_all(tel_fs_system(), path, err);
     free(path);
-    day->made = rc == TEL_OK;
+    atomic_store(&day->made, rc == TEL_OK);
     return rc;
 }
 
-tel_code store_writer_begin(struct store *store, int64_t day, struct store_position upto,
-                            struct store_writer **ret, struct tel_error *err)
+/* Takes over the reference. */
+static tel_code begin(struct store_day *place, struct store_position upto, struct store_writer **ret,
+                      struct tel_error *err)
 {
     struct store_writer *w = TEL_NEW(struct store_writer);
-    w->day = find_or_make(store, day);
+    w->day = place;
     w->upto = upto;
     w->batch = ldb_batch_new();
-    tel_code rc = make_folder(w->day, err);
+    tel_code rc = store_day_make_folder(w->day, err);
     if (rc == TEL_OK)
         rc = settle_unsure(w->day, err);
     if (rc == TEL_OK)
@@ -278,6 +289,21 @@ tel_code store_writer_begin(struct store *store, int64_t day, struct store_posit
     }
     *ret = w;
     return TEL_OK;
+}
+
+tel_code store_writer_begin(struct store *store, int64_t day, struct store_position upto,
+                            struct store_writer **ret, struct tel_error *err)
+{
+    tel_mutex_lock(&store->lock);
+    struct store_day *place = store_day_find_or_make(store, day);
+    tel_mutex_unlock(&store->lock);
+    return begin(place, upto, ret, err);
+}
+
+tel_code store_writer_begin_late(struct store *store, struct store_position upto,
+                                 struct store_writer **ret, struct tel_error *err)
+{
+    return begin(store_day_ref(store_late_make(store)), upto, ret, err);
 }
 
 /* The batch is on the disk. */
@@ -325,7 +351,7 @@ tel_code store_writer_add(struct store_writer *w, struct tel_span tenant,
         .last_offset = last_offset,
         .tenant = tenant,
     };
-    put_sections(w->day, image, w->batch, &e);
+    store_put_sections(w->day, image, w->batch, &e);
     struct store_segment *segment = store_segment_new(w->day, &e);
     e.tenant = segment->tenant;
     tel_vec_push(&w->segments, segment);
@@ -337,17 +363,20 @@ tel_code store_writer_add(struct store_writer *w, struct tel_span tenant,
 tel_code store_writer_commit(struct store_writer *w, struct tel_error *err)
 {
     struct store *store = w->day->store;
-    if (!w->holding) { /* nothing to add to the day */
+    if (!w->holding && w->orphans == 0) { /* nothing to add to the day, nor to take from it */
         writer_free(w);
         return TEL_OK;
     }
-    w->held.commits = true;
-    store_put_entry(w->day, &w->held, &w->buf, w->batch);
+    if (w->holding) {
+        w->held.commits = true;
+        store_put_entry(w->day, &w->held, &w->buf, w->batch);
+    }
     tel_code rc = store_day_write(w->day, w->batch, STORE_STEP_DAY_COMMIT, err);
     if (rc == TEL_OK) {
         batch_written(w);
         (void)store_step(store, STORE_STEP_DAY_COMMITTED, NULL);
-        publish(w->day, &w->segments, w->upto);
+        if (w->segments.len)
+            publish(w->day, &w->segments, w->upto);
         tel_mutex_lock(&store->lock);
         store->stats.written_bytes += w->bytes;
         tel_mutex_unlock(&store->lock);
@@ -364,114 +393,4 @@ void store_writer_abort(struct store_writer *w)
         return;
     writer_failed(w);
     writer_free(w);
-}
-
-/* ---- merging ------------------------------------------------------------------------------------ */
-
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void entry_of_inputs(struct entry *e, struct store_segment *const *inputs, size_t count)
-{
-    e->kind = ENTRY_MERGE;
-    e->commits = true;
-    e->tenant = inputs[0]->tenant;
-    e->upto = inputs[0]->upto;
-    e->first_offset = inputs[0]->first_offset;
-    e->last_offset = inputs[0]->last_offset;
-    e->replaces = tel_calloc(count, sizeof(*e->replaces));
-    e->replaces_count = (uint32_t)count;
-    for (size_t i = 0; i < count; i++) {
-        TEL_CHECK(inputs[i]->day == inputs[0]->day);
-        TEL_CHECK(tel_span_eq(inputs[i]->tenant, inputs[0]->tenant));
-        if (store_position_cmp(inputs[i]->upto, e->upto) > 0)
-            e->upto = inputs[i]->upto;
-        e->first_offset = TEL_MIN(e->first_offset, inputs[i]->first_offset);
-        e->last_offset = TEL_MAX(e->last_offset, inputs[i]->last_offset);
-        e->replaces[i] = inputs[i]->id;
-    }
-    qsort(e->replaces, count, sizeof(*e->replaces), compare_ids);
-}
-
-/* Only maintenance deletes, and it is what runs here: the answer holds until the merge is done. */
-static bool any_gone(struct store_day *day, struct store_segment *const *inputs, size_t count)
-{
-    tel_mutex_lock(&day->store->lock);
-    bool gone = day->dropping;
-    for (size_t i = 0; i < count; i++)
-        gone = gone || inputs[i]->dead;
-    tel_mutex_unlock(&day->store->lock);
-    return gone;
-}
-
-/* Puts merged in the inputs' place. */
-static void exchange(struct store_day *day, struct store_segment *const *inputs, size_t count,
-                     struct store_segment *merged)
-{
-    struct store *store = day->store;
-    tel_mutex_lock(&store->lock);
-    for (size_t i = 0; i < count; i++) {
-        TEL_CHECK(store_day_unpublish(day, inputs[i]));
-        store_day_add_dead(day, inputs[i]);
-    }
-    store_day_publish(day, merged);
-    store->stats.merged_bytes += merged->stored_bytes;
-    tel_mutex_unlock(&store->lock);
-}
-
-/* If an earlier merge failed, the disk may hold its segment; then the next start takes that for the
- * inputs, which is as good. But two merges of the same inputs must never both be there. */
-static tel_code put_unsure_merge(struct store_day *day, struct ldb_batch *batch,
-                                 struct tel_error *err)
-{
-    if (day->unsure_merge == 0)
-        return TEL_OK;
-    struct ldb *db;
-    tel_code rc = store_day_pin(day, &db, err);
-    if (rc != TEL_OK)
-        return rc;
-    rc = store_delete_keys(db, day->unsure_merge, batch, err);
-    store_day_unpin(day);
-    return rc;
-}
-
-tel_code store_replace(struct store *store, struct store_segment *const *inputs, size_t count,
-                       const struct segment_image *image, uint32_t compression,
-                       struct tel_error *err)
-{
-    TEL_CHECK(count > 0);
-    struct store_day *day = inputs[0]->day;
-    if (any_gone(day, inputs, count))
-        return tel_error_set(err, TEL_ERR_NOTFOUND, "a segment was deleted meanwhile");
-    struct ldb_batch *batch = ldb_batch_new();
-    struct tel_buf buf = {0};
-    tel_code rc = put_unsure_merge(day, batch, err);
-    if (rc != TEL_OK) {
-        ldb_batch_free(batch);
-        return rc;
-    }
-    struct entry e = {.id = store_day_take_id(day)};
-    entry_of_inputs(&e, inputs, count);
-    e.compression = compression;
-    put_sections(day, image, batch, &e);
-    struct store_segment *merged = store_segment_new(day, &e);
-    store_put_entry(day, &e, &buf, batch);
-    rc = store_day_write(day, batch, STORE_STEP_MERGE, err);
-    if (rc != TEL_OK)
-        store_day_reopen(day);
-    day->unsure_merge = 0;
-    if (rc == TEL_OK) {
-        (void)store_step(store, STORE_STEP_MERGED, NULL);
-        exchange(day, inputs, count, merged);
-    } else {
-        day->unsure_merge = e.id;
-        store_segment_unref(merged);
-    }
-    entry_done(&e);
-    tel_buf_free(&buf);
-    ldb_batch_free(batch);
-    return rc;
 }

@@ -158,6 +158,7 @@ static void queue_clear(struct queue *q)
 /* ---- a partition under test --------------------------------------------------------------------- */
 
 struct bench {
+    uint64_t segment_rows; /* 0: many */
     char dir[64];
     struct ldb_shared *shared;
     struct queue queue;
@@ -210,7 +211,7 @@ static void bench_open(struct bench *b)
         .bury = bury,
         .bury_ctx = b,
         .limits = {.memory_bytes = 64 << 20,
-                   .segment_rows = 1 << 20,
+                   .segment_rows = b->segment_rows ? b->segment_rows : 1 << 20,
                    .flush_interval_ms = 1u << 30,
                    .flush_interval_max_ms = 1u << 30,
                    .chunk_interval_ms = 5,
@@ -425,44 +426,52 @@ static void test_model(void **state)
 
 /* The second of three days cannot be written: nothing is lost, hidden or doubled meanwhile, nor when
  * the process ends there. */
+/* A flush fails at its step-th commit; over `days` days it has `commits` of days. */
+static void fail_at(unsigned days, unsigned commits, unsigned step, bool crash)
+{
+    struct bench b;
+    struct tel_map bodies;
+    tel_map_init(&bodies);
+    bench_begin(&b, 1, false);
+    put(&b, "a", 1, 60, days);
+    assert_int_equal(feed(&b, 0), TEL_OK);
+    b.fail_step = step <= commits ? STORE_STEP_DAY_COMMIT : STORE_STEP_META_COMMIT;
+    b.fail_next = step <= commits ? step : 1;
+    assert_int_equal(partition_flush(b.partition, NULL), TEL_ERR_IO);
+    assert_int_equal(find_all(&b, &bodies), 60);
+    put(&b, "a", 61, 3, days);
+    assert_int_equal(feed(&b, 1), TEL_OK);
+    assert_int_equal(find_all(&b, &bodies), 63);
+    if (crash) {
+        bench_close(&b, false);
+        bench_open(&b);
+        assert_int_equal(store_resume_get(partition_store(b.partition)).position.offset, 0);
+        assert_int_equal(feed(&b, 0), TEL_OK);
+        assert_int_equal(find_all(&b, &bodies), 60);
+        assert_int_equal(feed(&b, 1), TEL_OK);
+    }
+    assert_int_equal(partition_flush(b.partition, NULL), TEL_OK);
+    assert_int_equal(find_all(&b, &bodies), 63);
+    struct partition_status status;
+    partition_status(b.partition, &status);
+    assert_int_equal(status.memory_rows, 0);
+    assert_string_equal(status.error, "");
+    bench_close(&b, false);
+    bench_open(&b);
+    assert_int_equal(find_all(&b, &bodies), 63);
+    tel_map_free(&bodies);
+    bench_end(&b);
+}
+
+/* Nine days are four of their own and one commit for the others. */
 static void test_half_flush(void **state)
 {
     (void)state;
     for (int crash = 0; crash < 2; crash++) {
-        for (unsigned step = 1; step <= 4; step++) {
-            struct bench b;
-            struct tel_map bodies;
-            tel_map_init(&bodies);
-            bench_begin(&b, 1, false);
-            put(&b, "a", 1, 60, 3);
-            assert_int_equal(feed(&b, 0), TEL_OK);
-            b.fail_step = step <= 3 ? STORE_STEP_DAY_COMMIT : STORE_STEP_META_COMMIT;
-            b.fail_next = step <= 3 ? step : 1;
-            assert_int_equal(partition_flush(b.partition, NULL), TEL_ERR_IO);
-            assert_int_equal(find_all(&b, &bodies), 60);
-            put(&b, "a", 61, 3, 3);
-            assert_int_equal(feed(&b, 1), TEL_OK);
-            assert_int_equal(find_all(&b, &bodies), 63);
-            if (crash) {
-                bench_close(&b, false);
-                bench_open(&b);
-                assert_int_equal(store_resume_get(partition_store(b.partition)).position.offset, 0);
-                assert_int_equal(feed(&b, 0), TEL_OK);
-                assert_int_equal(find_all(&b, &bodies), 60);
-                assert_int_equal(feed(&b, 1), TEL_OK);
-            }
-            assert_int_equal(partition_flush(b.partition, NULL), TEL_OK);
-            assert_int_equal(find_all(&b, &bodies), 63);
-            struct partition_status status;
-            partition_status(b.partition, &status);
-            assert_int_equal(status.memory_rows, 0);
-            assert_string_equal(status.error, "");
-            bench_close(&b, false);
-            bench_open(&b);
-            assert_int_equal(find_all(&b, &bodies), 63);
-            tel_map_free(&bodies);
-            bench_end(&b);
-        }
+        for (unsigned step = 1; step <= 4; step++)
+            fail_at(3, 3, step, crash);
+        for (unsigned step = 1; step <= 6; step++)
+            fail_at(9, 5, step, crash);
     }
 }
 
@@ -633,6 +642,9 @@ static void test_learnt(void **state)
     char path[96];
     tel_map_init(&bodies);
     bench_begin(&b, 1, false);
+    bench_close(&b, false);
+    b.segment_rows = 3000; /* so few that 30 a day are enough to learn of */
+    bench_open(&b);
     snprintf(path, sizeof(path), "%s/learnt", b.dir);
     for (int64_t i = 0; i < 4; i++) {
         put(&b, "src", (uint64_t)i * 60 + 1, 60, 2);
