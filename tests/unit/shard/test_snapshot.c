@@ -292,7 +292,7 @@ static void test_bad_manifests(void **state)
 
 /* ---- a shard server ------------------------------------------------------------------------------ */
 
-static void send_some(struct world *w, uint64_t *next, unsigned messages)
+static void send_some(struct world *w, uint64_t *next, unsigned messages, unsigned days)
 {
     for (unsigned i = 0; i < messages; i++) {
         struct world_event events[20];
@@ -301,7 +301,7 @@ static void send_some(struct world *w, uint64_t *next, unsigned messages)
             uint64_t id = ++*next;
             snprintf(bodies[k], sizeof(bodies[k]), "task %llu", (unsigned long long)id);
             events[k] = (struct world_event){
-                BASE + (int64_t)(id % 3) * TEL_NS_PER_DAY + (int64_t)id * 1000, id, bodies[k]};
+                BASE + (int64_t)(id % days) * TEL_NS_PER_DAY + (int64_t)id * 1000, id, bodies[k]};
         }
         world_send(w, 0, "default", "s", events, 20);
         if (i % 3 == 0) /* again, as a sidecar does that was started anew */
@@ -355,7 +355,7 @@ static void test_running(void **state)
     snprintf(store, sizeof(store), "%s", w.store);
     struct tel_error err = {0};
     for (unsigned i = 0; i < 4; i++) {
-        send_some(&w, &next, 40);
+        send_some(&w, &next, 40, 12);
         snprintf(snap[i], sizeof(snap[i]), "%s/snap%u", w.dir, i);
         struct shard_snapshot_request request = {.dest = snap[i]};
         struct manifest manifest;
@@ -363,7 +363,7 @@ static void test_running(void **state)
             fail_msg("%s", err.text);
         manifest_done(&manifest);
     }
-    send_some(&w, &next, 20);
+    send_some(&w, &next, 20, 12);
     check_once(&w, next);
     world_stop(&w, true);
     for (unsigned i = 0; i < 4; i++) {
@@ -395,7 +395,7 @@ static void test_refused(void **state)
     w.options.flush_interval_ms = w.options.flush_interval_max_ms = 10;
     world_start(&w);
     for (unsigned i = 0; i < 30; i++)
-        send_some(&w, &next, 40);
+        send_some(&w, &next, 40, 12);
     world_await(&w, "default", "task", next);
     char snap[96], data[96];
     snprintf(snap, sizeof(snap), "%s/snap", w.dir);
@@ -443,7 +443,7 @@ static void test_damaged_snapshot(void **state)
     world_begin(&w, 1);
     w.options.flush_interval_ms = w.options.flush_interval_max_ms = 10;
     world_start(&w);
-    send_some(&w, &next, 20);
+    send_some(&w, &next, 20, 3);
     world_await(&w, "default", "task", next);
     world_stop(&w, true);
     world_start(&w);
