@@ -26,6 +26,10 @@
 
 enum { MESSAGE_OVERHEAD = 200, QUEUE_BYTES_DEFAULT = 32 << 20 };
 
+/* What goes to a partition at once, uncompressed, unless a message alone is larger. That much does not
+ * linger: who sends one large message at a time, and waits for it, would wait for the linger as well. */
+#define SET_BYTES "131072"
+
 struct handle {
     rd_kafka_t *rk;
     struct tel_kafka_producer *owner;
@@ -107,8 +111,9 @@ static void on_error(rd_kafka_t *rk, int e, const char *reason, void *opaque)
 
 static tel_code make_handle(struct tel_kafka_producer *p, struct handle **ret, struct tel_error *err)
 {
+    const char *set_bytes = tel_kafka_property(&p->client, "batch.size");
     const char *const set[] = {
-        "acks", "all", "enable.idempotence", "true", "enable.gapless.guarantee", "false",
+        "batch.size", set_bytes ? set_bytes : SET_BYTES, "acks", "all", "enable.idempotence", "true", "enable.gapless.guarantee", "false",
         "message.timeout.ms", "0", /* retried for ever */
         "message.send.max.retries", "2147483647",
         "retry.backoff.ms", "100",

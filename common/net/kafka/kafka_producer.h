@@ -22,7 +22,8 @@ struct tel_kafka_producer_options {
     struct tel_kafka_client client;
     const char *compression;    /* "lz4" (when NULL), "zstd", "none" and what else librdkafka has */
     uint64_t queue_bytes;       /* 0: 32 MiB */
-    uint32_t linger_ms;         /* how long a message may wait for others to join its request */
+    uint32_t linger_ms;         /* how long a message may wait for others to join its request, unless
+                                 * the partition has 128 KiB (or the property batch.size) already */
     uint32_t message_bytes_max; /* 0: TEL_KAFKA_MESSAGE_BYTES_MAX */
 };
 

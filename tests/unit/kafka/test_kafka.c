@@ -393,6 +393,36 @@ static void test_latency(void **state)
     tel_kafka_producer_free(p);
 }
 
+/* Small messages wait for company; a large one leaves as it comes. */
+static void test_a_large_message_does_not_linger(void **state)
+{
+    (void)state;
+    enum { LARGE = 200000, LINGER_MS = 600000 };
+    const char *topic = broker_new_topic(broker_address(), 1, NULL);
+    struct tel_kafka_producer *p;
+    struct tel_kafka_producer_options o = {.client = {.brokers = broker_address()}, .linger_ms = LINGER_MS};
+    struct tel_error err;
+    struct tally large = {.last_offset = -1}, small = {.last_offset = -1};
+    char *body = tel_calloc(1, LARGE);
+    must(tel_kafka_producer_new(&o, &p, &err), &err);
+    int64_t deadline = now_ms() + TIMEOUT_MS;
+    for (unsigned i = 1; i <= 3; i++) {
+        must(tel_kafka_producer_send(p, topic, 0, TEL_SPAN(""), tel_span_make(body, LARGE), count, &large, &err), &err);
+        while (large.ok < i) {
+            tel_kafka_producer_poll(p, 10);
+            if (now_ms() > deadline)
+                fail_msg("%u of %u large messages were acknowledged", large.ok, i);
+        }
+    }
+    send_number(p, topic, 0, 1, &small);
+    tel_kafka_producer_poll(p, 300);
+    assert_int_equal(small.ok, 0);
+    must(tel_kafka_producer_flush(p, TIMEOUT_MS, &err), &err);
+    assert_int_equal(small.ok, 1);
+    free(body);
+    tel_kafka_producer_free(p);
+}
+
 static void test_closing_tells_every_message(void **state)
 {
     (void)state;
@@ -447,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_topic_that_comes_later),
         cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_a_large_message_does_not_linger),
         cmocka_unit_test(test_closing_tells_every_message),
         cmocka_unit_test(test_properties_are_checked_and_kept_secret),
     };
