@@ -28,6 +28,8 @@
 #define CLOCK_CONFIRM_S   86400u
 #define BLOCK_CACHE_BYTES (8u << 20)
 #define MALLOC_ARENAS     2
+#define MAINTAIN_BYTES    (64 * MIB)
+#define MAINTAIN_CPU      50u
 #define QUIET_MS          600000u
 #define COLD_LEVEL        12 /* of zstd: stronger ones gain little and take ten times as long */
 #define RESULTS_BYTES     (16 * MIB)
@@ -60,6 +62,10 @@ static void fill_defaults(struct shard_options *o)
         o->quiet_after_ms = QUIET_MS;
     if (!o->source_ttl_days)
         o->source_ttl_days = SOURCE_TTL_DAYS;
+    if (!o->maintain_bytes_per_s)
+        o->maintain_bytes_per_s = MAINTAIN_BYTES;
+    if (!o->maintain_cpu_percent)
+        o->maintain_cpu_percent = MAINTAIN_CPU;
     if (!o->clock_confirm_s)
         o->clock_confirm_s = CLOCK_CONFIRM_S;
 }
@@ -142,6 +148,9 @@ static void collect_metrics(void *arg)
     tel_counter_set(&s->metrics.result_hits, results.hits);
     tel_counter_set(&s->metrics.result_misses, results.misses);
     tel_mutex_lock(&s->lock);
+    tel_counter_set(&s->metrics.maintain_bytes, s->maintain_stats.bytes);
+    tel_counter_set(&s->metrics.maintain_cpu, (uint64_t)s->maintain_stats.cpu_ns);
+    tel_gauge_set(&s->metrics.maintain_debt, (double)s->merge_stats.debt_bytes);
     tel_counter_set(&s->metrics.merges, s->merge_stats.merges);
     tel_counter_set(&s->metrics.merge_inputs, s->merge_stats.inputs);
     tel_counter_set(&s->metrics.merge_failures, s->merge_stats.failures);
@@ -227,6 +236,8 @@ tel_code shard_server_new(const struct shard_options *options, struct tel_transp
     struct merger_options merger = {
         .full_rows = s->options.segment_rows,
         .stop = &s->stopping,
+        .budget = s->has_transport ? &s->budget : NULL, /* a tool waits for the end of it */
+        .clock = tel_clock_system(),
         .cold_level = s->options.cold_after_days ? COLD_LEVEL : 0,
     };
     s->merger = merger_new(&merger);

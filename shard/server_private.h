@@ -6,6 +6,7 @@
 #include "common/sys/fs.h"
 #include "common/sys/thread.h"
 #include "shard/ingest/partition.h"
+#include "shard/maintain/budget.h"
 #include "shard/maintain/clock.h"
 #include "shard/maintain/expire.h"
 #include "shard/maintain/merge.h"
@@ -31,6 +32,7 @@ struct shard_server {
     struct pool *pool;
     struct search_env env;
     struct merger *merger;
+    struct budget budget; /* the maintainer's, as long as there is a thread of it */
     struct retention *retention;
     struct retention_clock clock; /* the maintainer's */
     struct store **stores;        /* of the partitions */
@@ -46,6 +48,11 @@ struct shard_server {
     bool in_snapshot;
     _Atomic bool disk_full;         /* written under the lock */
     struct merge_stats merge_stats;   /* the maintainer's, copied under the lock */
+    struct maintain_stats {
+        uint64_t bytes;
+        int64_t cpu_ns;
+    } maintain_stats; /* likewise */
+    int64_t debt_since_ns; /* monotonic, the maintainer's: since when work has waited; 0: none does */
     struct expire_stats expire_stats; /* likewise */
     int64_t clock_ahead_ns; /* of retention's time is the machine's; 0 unless it has jumped */
 };

@@ -58,6 +58,9 @@ struct shard_options {
     uint32_t quiet_after_ms;    /* what is left of a day is merged, however little, when it got
                                  * nothing new for so long; 0: 10 min */
     uint32_t cold_after_days;   /* older days are coded anew with a stronger compression; 0: never */
+    uint64_t maintain_bytes_per_s; /* what merging, retention and cold compression read and write;
+                                    * 0: 64 MiB; UINT64_MAX: no limit */
+    unsigned maintain_cpu_percent; /* of one CPU, that they take at most; 0: 50 */
     uint64_t disk_reserve_bytes; /* consumption pauses below so much free space; 0: 1 GiB or 5 %,
                                   * whichever is less; UINT64_MAX: never */
     uint32_t future_limit_s;    /* events further ahead of the log's own clock; 0: 2 days */

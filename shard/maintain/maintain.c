@@ -1,14 +1,15 @@
 /*
  * The maintenance thread of a shard server. Every round: look at the disk, apply retention, merge
- * once per partition, delete what was replaced. A round that found something to merge is followed by
- * a pause as long as it took, so that maintenance takes half a core at most; the thread is also nice
- * to others. Each step may be cut short by kill -9: the store's own rules make it whole again.
+ * once per partition, delete what was replaced. What a round takes it takes from the budget (budget.h);
+ * rounds that find more to do follow one another as fast as that allows, and the thread is also nice to
+ * others. Each step may be cut short by kill -9: the store's own rules make it whole again.
  */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEL_LOG_COMPONENT "maintain"
@@ -22,6 +23,8 @@
 #define RESERVE_MAX      (UINT64_C(1) << 30)
 /* Merges per round and partition, so that retention and the disk get their turn. */
 #define MERGES_PER_ROUND 16u
+/* Work that has waited for so long is worth a line in the log, and again after as long. */
+#define DEBT_SAID_NS     (600 * TEL_NS_PER_S)
 
 /* ---- the disk ----------------------------------------------------------------------------------- */
 
@@ -111,9 +114,11 @@ static bool stopping(struct shard_server *s)
     return atomic_load_explicit(&s->stopping, memory_order_relaxed);
 }
 
-static void merge(struct shard_server *s, struct store *store, bool *busy)
+/* Adds to *debt what had to wait. */
+static void merge(struct shard_server *s, struct store *store, bool *busy, uint64_t *debt)
 {
     struct merge_stats stats = s->merge_stats;
+    stats.debt_bytes = *debt;
     int64_t cold = tel_day_of(tel_wall_ns(s->options.clock)) - s->options.cold_after_days;
     struct tel_error err;
     bool done = false;
@@ -122,13 +127,65 @@ static void merge(struct shard_server *s, struct store *store, bool *busy)
     if (rc != TEL_OK)
         tel_log_warn("cannot merge", tel_kv_error(&err));
     *busy = *busy || done;
+    *debt = stats.debt_bytes;
     tel_mutex_lock(&s->lock);
     s->merge_stats = stats;
     tel_mutex_unlock(&s->lock);
 }
 
+/* What the round has taken, but for the merges, which put theirs down themselves. */
+static void spend(struct shard_server *s, const struct merge_stats *before, uint64_t deleted_bytes,
+                  int64_t cpu_ns)
+{
+    const struct merge_stats *now = &s->merge_stats;
+    uint64_t merged = now->read_bytes + now->written_bytes - before->read_bytes - before->written_bytes;
+    budget_spend(&s->budget, deleted_bytes, cpu_ns - (now->cpu_ns - before->cpu_ns));
+    tel_mutex_lock(&s->lock);
+    s->maintain_stats.bytes += merged + deleted_bytes;
+    s->maintain_stats.cpu_ns += cpu_ns;
+    tel_mutex_unlock(&s->lock);
+}
+
+/* Work that waits is seen in the metrics at once, and said in the log when that goes on for long. */
+static void note_debt(struct shard_server *s, uint64_t debt)
+{
+    int64_t now = tel_mono_ns(tel_clock_system());
+    if (debt == 0)
+        s->debt_since_ns = 0;
+    else if (s->debt_since_ns == 0)
+        s->debt_since_ns = now;
+    else if (now - s->debt_since_ns >= DEBT_SAID_NS) {
+        tel_log_warn("merging falls behind: maintain.rate or maintain.cpu is too low",
+                     tel_kv_u64("debt_bytes", debt));
+        s->debt_since_ns = now;
+    }
+}
+
+static uint64_t collect(struct shard_server *s, struct store *store)
+{
+    struct store_stats before, after;
+    size_t deleted = 0;
+    struct tel_error err;
+    store_stats_get(store, &before);
+    if (store_collect(store, &deleted, &err) != TEL_OK)
+        tel_log_warn("cannot delete replaced segments", tel_kv_error(&err));
+    tel_counter_add(&s->metrics.deleted_segments, deleted);
+    store_stats_get(store, &after);
+    return before.dead_bytes > after.dead_bytes ? before.dead_bytes - after.dead_bytes : 0;
+}
+
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec ts = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * TEL_NS_PER_S + ts.tv_nsec;
+}
+
 void shard_maintain_once(struct shard_server *s, bool *ret_busy)
 {
+    struct merge_stats before = s->merge_stats;
+    int64_t cpu_ns = thread_cpu_ns();
+    uint64_t debt = 0, deleted = 0;
     *ret_busy = false;
     shard_watch_disk(s);
     apply_retention(s, ret_busy);
@@ -136,15 +193,13 @@ void shard_maintain_once(struct shard_server *s, bool *ret_busy)
         struct store *store = partition_store(s->partitions[i]);
         /* Merging needs room for a moment. */
         if (!s->disk_full)
-            merge(s, store, ret_busy);
+            merge(s, store, ret_busy, &debt);
         cache_purge(s->cache);
         residents_purge(s->residents);
-        size_t deleted = 0;
-        struct tel_error err;
-        if (store_collect(store, &deleted, &err) != TEL_OK)
-            tel_log_warn("cannot delete replaced segments", tel_kv_error(&err));
-        tel_counter_add(&s->metrics.deleted_segments, deleted);
+        deleted += collect(s, store);
     }
+    spend(s, &before, deleted, thread_cpu_ns() - cpu_ns);
+    note_debt(s, debt);
 }
 
 /* Searches take and free much memory; what malloc keeps of it is given back when nothing else is to
@@ -163,16 +218,19 @@ void shard_maintain(void *arg)
     const struct tel_clock *clock = tel_clock_system();
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
     unsigned idle_rounds = 0;
+    budget_begin(&s->budget,
+                 s->options.maintain_bytes_per_s == UINT64_MAX ? 0 : s->options.maintain_bytes_per_s,
+                 s->options.maintain_cpu_percent / 100.0, tel_mono_ns(clock));
     tel_mutex_lock(&s->lock);
     while (!s->stopping) {
         tel_mutex_unlock(&s->lock);
         bool busy;
-        int64_t began = tel_mono_ns(clock);
         shard_maintain_once(s, &busy);
         if (!busy)
             give_back_memory(s, &idle_rounds);
         int64_t now = tel_mono_ns(clock);
-        int64_t until = now + (busy ? now - began : ROUND_MS * TEL_NS_PER_MS);
+        int64_t round = ROUND_MS * TEL_NS_PER_MS;
+        int64_t until = now + (busy ? TEL_MIN(budget_wait(&s->budget, now), round) : round);
         tel_mutex_lock(&s->lock);
         while (!s->stopping && tel_cond_wait_until(&s->wake, &s->lock, until))
             ;

@@ -1,10 +1,12 @@
 #include "shard/maintain/merge.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/logsql/filter.h"
+#include "shard/maintain/budget.h"
 #include "shard/maintain/rebuild.h"
 
 #define FAN_IN          8u
@@ -130,10 +132,33 @@ static bool same_group(const struct store_segment *a, const struct store_segment
 
 /* ---- merging ------------------------------------------------------------------------------------ */
 
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec ts = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * TEL_NS_PER_S + ts.tv_nsec;
+}
+
+static bool may_begin(struct merger *merger)
+{
+    const struct merger_options *o = &merger->options;
+    return !o->budget || budget_wait(o->budget, tel_mono_ns(o->clock)) == 0;
+}
+
+static uint64_t bytes_of(struct store_segment *const *segments, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += segments[i]->stored_bytes;
+    return bytes;
+}
+
 static tel_code merge_inputs(struct merger *merger, struct store *store,
                              struct store_segment *const *inputs, size_t count, int level,
                              struct merge_stats *stats, struct tel_error *err)
 {
+    int64_t cpu_ns = thread_cpu_ns();
+    uint64_t moved = stats->read_bytes + stats->written_bytes;
     struct rebuild rebuild;
     rebuild_init(&rebuild);
     tel_code rc = TEL_OK;
@@ -162,6 +187,10 @@ static tel_code merge_inputs(struct merger *merger, struct store *store,
     segment_builder_reset(merger->builder);
     segment_learnt_age(merger->learnt, tel_wall_ns(tel_clock_system()));
     rebuild_done(&rebuild);
+    cpu_ns = thread_cpu_ns() - cpu_ns;
+    stats->cpu_ns += cpu_ns;
+    if (merger->options.budget)
+        budget_spend(merger->options.budget, stats->read_bytes + stats->written_bytes - moved, cpu_ns);
     return rc;
 }
 
@@ -185,8 +214,53 @@ static int level_of(const struct merger *merger, const struct store_segment *s, 
     return cold ? merger->options.cold_level : COMPRESSION_HOT;
 }
 
+/* A set of the group that is to be merged, or what is to be brought home; 0 for none. */
+static size_t choose(const struct merger *merger, struct store_segment *const *group, size_t count,
+                     int64_t quiet_ns, size_t *ret_first)
+{
+    bool settled = store_segment_quiet_ns(group[0]) >= quiet_ns;
+    size_t n = merge_choose(group, count, merger->options.full_rows, settled, ret_first);
+    if (n == 0 && settled) /* what waits for company is at home alone */
+        n = find_late(group, count, ret_first);
+    return n;
+}
+
+static bool stopped(const struct merger *merger)
+{
+    const _Atomic bool *stop = merger->options.stop;
+    return stop && atomic_load_explicit(stop, memory_order_relaxed);
+}
+
+/* Merges of all groups, each once. Adds to *done. */
+static tel_code merge_groups(struct merger *merger, struct store *store, const store_segments *all,
+                             int64_t quiet_ns, int64_t cold_day, unsigned max, unsigned *done,
+                             struct merge_stats *stats, struct tel_error *err)
+{
+    tel_code rc = TEL_OK;
+    bool may = may_begin(merger);
+    for (size_t i = 0, end; i < all->len && *done < max && rc == TEL_OK && !stopped(merger); i = end) {
+        struct store_segment *const *group = all->items + i;
+        size_t first;
+        for (end = i + 1; end < all->len && same_group(group[0], all->items[end]); end++)
+            ;
+        size_t n = choose(merger, group, end - i, quiet_ns, &first);
+        if (n == 0)
+            continue;
+        if (!may) {
+            stats->debt_bytes += bytes_of(group + first, n);
+            continue;
+        }
+        rc = merge_inputs(merger, store, group + first, n, level_of(merger, group[0], cold_day),
+                          stats, err);
+        *done += rc == TEL_OK;
+        may = may_begin(merger);
+    }
+    return rc;
+}
+
 tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_ns,
-                     int64_t cold_day, unsigned max, bool *ret_done, struct merge_stats *stats, struct tel_error *err)
+                     int64_t cold_day, unsigned max, bool *ret_done, struct merge_stats *stats,
+                     struct tel_error *err)
 {
     struct store_view view = {0};
     struct tel_buf missing = {0};
@@ -195,32 +269,20 @@ tel_code merger_step(struct merger *merger, struct store *store, int64_t quiet_n
     store_segments *all = &view.segments;
     if (all->len)
         qsort(all->items, all->len, sizeof(*all->items), by_group);
-    tel_code rc = TEL_OK;
     unsigned done = 0;
-    const _Atomic bool *stop = merger->options.stop;
-    for (size_t i = 0, end; i < all->len && done < max && rc == TEL_OK; i = end) {
-        if (stop && atomic_load_explicit(stop, memory_order_relaxed))
-            break;
-        for (end = i + 1; end < all->len && same_group(all->items[i], all->items[end]); end++)
-            ;
-        size_t first;
-        bool settled = store_segment_quiet_ns(all->items[i]) >= quiet_ns;
-        size_t n = merge_choose(all->items + i, end - i, merger->options.full_rows, settled, &first);
-        if (n == 0 && settled) /* what waits for company is at home alone */
-            n = find_late(all->items + i, end - i, &first);
-        if (n == 0)
-            continue;
-        rc = merge_inputs(merger, store, all->items + i + first, n,
-                          level_of(merger, all->items[i], cold_day), stats, err);
-        done += rc == TEL_OK;
-    }
+    uint64_t debt = stats->debt_bytes;
+    tel_code rc = merge_groups(merger, store, all, quiet_ns, cold_day, max, &done, stats, err);
     struct store_segment *cold = find_cold(merger, all, quiet_ns, cold_day);
-    if (rc == TEL_OK && done == 0 && cold) {
-        rc = merge_inputs(merger, store, &cold, 1, merger->options.cold_level, stats, err);
-        done += rc == TEL_OK;
+    if (rc == TEL_OK && done == 0 && cold && stats->debt_bytes == debt) {
+        if (may_begin(merger)) {
+            rc = merge_inputs(merger, store, &cold, 1, merger->options.cold_level, stats, err);
+            done += rc == TEL_OK;
+        } else {
+            stats->debt_bytes += cold->stored_bytes;
+        }
     }
     store_view_done(&view);
     if (rc == TEL_OK)
-        *ret_done = done > 0;
+        *ret_done = done > 0 || stats->debt_bytes > debt;
     return rc;
 }
