@@ -53,6 +53,8 @@ struct standalone {
     struct tel_fs_lock *lock;
     struct tel_metrics *metrics;
     struct standalone_parts p;
+    struct tel_memory_pool *memory_pool; /* of all queries */
+    struct tel_lanes *lanes;             /* for those that take long */
     struct shard_server *shards;
     uint64_t budget; /* bytes of segments, unless the configuration says so */
     struct shard_client *client;
@@ -146,8 +148,12 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
     for (uint32_t i = 0; i < partitions; i++)
         all[i] = i;
     struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
+    s->memory_pool = tel_memory_pool_new((size_t)c->query_memory_total);
+    s->lanes = tel_lanes_new(tel_limits_cpus());
     struct shard_options o = {
         .dir = below(s, "index"),
+        .memory_pool = s->memory_pool,
+        .lanes = s->lanes,
         .node = STANDALONE_SHARD,
         .partitions = all,
         .partition_count = partitions,
@@ -180,6 +186,8 @@ static tel_code start_router(struct standalone *s, struct tel_error *err)
     for (uint32_t i = 0; i < s->p.partitions && rc == TEL_OK; i++)
         rc = shard_map_add(map, i, STANDALONE_SHARD, err);
     struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes,
+                               .memory_pool = s->memory_pool,
+                               .lanes = s->lanes,
                                .cache_bytes = (size_t)c->query_cache};
     if (rc == TEL_OK) {
         s->router = router_new(&o, s->client, map, s->metrics);
@@ -328,6 +336,8 @@ static void take_down(struct standalone *s)
     if (s->shards)
         shard_server_stop(s->shards, true);
     shard_server_free(s->shards);
+    tel_memory_pool_free(s->memory_pool);
+    tel_lanes_free(s->lanes);
     tel_transport_free(s->p.queue);
     tel_metrics_free(s->metrics);
     tel_fs_unlock(s->lock);

@@ -44,6 +44,8 @@ struct program {
     struct tel_metrics *metrics;
     struct tel_rpc_tls *shard_tls, *grpc_tls;
     struct shard_client *client;
+    struct tel_memory_pool *memory_pool; /* of all queries */
+    struct tel_lanes *lanes;             /* for those that take long */
     struct router *router;
     struct select *select;
     struct tel_http_server *http;
@@ -171,7 +173,11 @@ static tel_code start_router(struct program *p, struct tel_error *err)
         rc = make_map(c, &map, err);
     if (rc != TEL_OK)
         return rc;
+    p->memory_pool = tel_memory_pool_new((size_t)c->query_memory_total);
+    p->lanes = tel_lanes_new(tel_limits_cpus());
     struct router_options r = {
+        .memory_pool = p->memory_pool,
+        .lanes = p->lanes,
         .timeout_ms = c->query_timeout,
         .timeout_max_ms = c->query_timeout_max,
         .memory_bytes = (size_t)c->query_memory,
@@ -243,6 +249,8 @@ static void program_stop(struct program *p)
     tel_http_server_free(p->http);
     select_free(p->select);
     router_free(p->router);
+    tel_memory_pool_free(p->memory_pool);
+    tel_lanes_free(p->lanes);
     if (p->client)
         p->client->ops->free(p->client);
     tel_rpc_tls_unref(p->shard_tls);

@@ -32,6 +32,11 @@ struct newest *newest_new(uint64_t limit, uint64_t offset, bool newest_first, si
     return n;
 }
 
+size_t newest_bytes(const struct newest *n)
+{
+    return n->held_bytes;
+}
+
 void newest_free(struct newest *n)
 {
     if (!n)

@@ -12,6 +12,8 @@ struct newest;
 
 /* The newest `limit` rows behind the newest `offset`, to be shown oldest first, or newest first.
  * Rows are held up to memory_max bytes. */
+/* What is held, in bytes. */
+size_t newest_bytes(const struct newest *n);
 struct newest *newest_new(uint64_t limit, uint64_t offset, bool newest_first, size_t memory_max);
 void newest_free(struct newest *n); /* NULL is fine */
 

@@ -23,6 +23,7 @@
 #include "common/base/vec.h"
 #include "common/logsql/parser.h"
 #include "common/logsql/print.h"
+#include "common/sys/limits.h"
 #include "router/explain.h"
 #include "router/newest.h"
 
@@ -32,6 +33,7 @@
 #define POLL_MS       20 /* how late a client that is gone may be noticed */
 #define NESTED_MAX    8
 #define GONE_EVERY_NS (10 * TEL_NS_PER_MS)
+#define LONG_NS       (20 * TEL_NS_PER_MS) /* of CPU: then a query takes turns with others */
 
 struct query {
     struct router *router;
@@ -45,6 +47,8 @@ struct query {
     struct tel_query *tree;
     bool owns_tree, admitted;
     struct tel_exec exec;
+    struct tel_memory_account memory; /* of it and of those that it nests */
+    int64_t worked_ns;                /* CPU of the chain so far */
     struct tel_chain *chain;
     struct newest *newest; /* NULL: stream */
     struct fanout *fanout;
@@ -89,7 +93,12 @@ static tel_code query_sink(void *ctx, const struct tel_block *block, struct tel_
     q->rows += block->rows;
     if (!q->outer)
         tel_counter_add(&q->router->metrics.rows, block->rows);
-    return q->sink(q->sink_ctx, block, err);
+    if (!q->params.sink_waits)
+        return q->sink(q->sink_ctx, block, err);
+    tel_lanes_step_out();
+    tel_code rc = q->sink(q->sink_ctx, block, err);
+    tel_lanes_step_in();
+    return rc;
 }
 
 static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_fn sink,
@@ -267,6 +276,8 @@ tel_code query_open(struct router *router, const struct query_params *params, te
     tel_counter_add(&router->metrics.queries, 1);
     struct query *q = query_new(router, params, sink, sink_ctx);
     q->owns_tree = true;
+    tel_memory_open(&q->memory, router->options.memory_pool);
+    q->exec.account = &q->memory;
     tel_code rc = TEL_OK;
     if (params->limit > UINT32_MAX || params->offset > UINT32_MAX)
         rc = tel_error_set(err, TEL_ERR_INVALID, "limit and offset may be %u at most", UINT32_MAX);
@@ -302,10 +313,9 @@ tel_code query_open(struct router *router, const struct query_params *params, te
 
 /* ---- nested queries -------------------------------------------------------------------------- */
 
-static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_fn sink,
-                             void *sink_ctx, struct tel_error *err)
+static tel_code nest(struct query *outer, const struct tel_query *tree, tel_sink_fn sink,
+                     void *sink_ctx, struct tel_error *err)
 {
-    struct query *outer = ctx;
     if (outer->depth >= NESTED_MAX)
         return tel_error_set(err, TEL_ERR_LIMIT, "queries are nested deeper than %d", NESTED_MAX);
     struct query_params params = outer->params;
@@ -322,6 +332,7 @@ static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_f
     q->exec.memory_limit = outer->exec.memory_limit > outer->exec.memory_used
                                ? outer->exec.memory_limit - outer->exec.memory_used
                                : 1;
+    q->exec.account = outer->exec.account;
     tel_code rc = query_plan(q, err);
     if (rc == TEL_OK)
         rc = query_run(q, err);
@@ -333,6 +344,76 @@ static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_f
     for (size_t i = 0; i < query_missing(q); i++)
         tel_vec_push(&outer->nested_missing, tel_strdup(query_missing_text(q, i)));
     query_close(q);
+    return rc;
+}
+
+/* The outer query waits for shards, and computes only where the inner one says so. */
+static tel_code query_nested(void *ctx, const struct tel_query *tree, tel_sink_fn sink,
+                             void *sink_ctx, struct tel_error *err)
+{
+    tel_lanes_step_out();
+    tel_code rc = nest(ctx, tree, sink, sink_ctx, err);
+    tel_lanes_step_in();
+    return rc;
+}
+
+/* ---- turns: only queries that have proved long wait for a lane ---------------------------------- */
+
+static bool turn_is_gone(void *ctx)
+{
+    struct query *q = ctx;
+    return query_stop(q) != TEL_OK || tel_memory_check(&q->memory, NULL) != TEL_OK;
+}
+
+/* A query that is nested computes in the lane of the outer one, if that has any. */
+static tel_code turn_begin(struct query *q, bool *ret_lane, struct tel_error *err)
+{
+    *ret_lane = false;
+    if (q->outer) {
+        tel_lanes_step_in();
+        return TEL_OK;
+    }
+    if (!q->router->options.lanes || q->worked_ns < LONG_NS)
+        return TEL_OK;
+    *ret_lane = tel_lanes_enter(q->router->options.lanes, q->params.tenant, turn_is_gone, q);
+    if (*ret_lane)
+        return TEL_OK;
+    tel_code rc = tel_memory_check(&q->memory, err);
+    if (rc == TEL_OK && (rc = query_stop(q)) != TEL_OK)
+        tel_error_set(err, rc, "the query was stopped: %s", tel_code_text(rc));
+    return rc != TEL_OK ? rc : tel_error_set(err, TEL_ERR_CANCELLED, "the query was stopped");
+}
+
+static void turn_end(struct query *q, bool lane, int64_t began_ns)
+{
+    q->worked_ns += tel_thread_cpu_ns() - began_ns;
+    if (q->outer)
+        tel_lanes_step_out();
+    else if (lane)
+        tel_lanes_leave(q->router->options.lanes);
+}
+
+static tel_code chain_push(struct query *q, const struct tel_block *block, struct tel_error *err)
+{
+    bool lane;
+    tel_code rc = turn_begin(q, &lane, err);
+    if (rc != TEL_OK)
+        return rc;
+    int64_t began = tel_thread_cpu_ns();
+    rc = tel_chain_push(q->chain, block, err);
+    turn_end(q, lane, began);
+    return rc;
+}
+
+static tel_code chain_finish(struct query *q, struct tel_error *err)
+{
+    bool lane;
+    tel_code rc = turn_begin(q, &lane, err);
+    if (rc != TEL_OK)
+        return rc;
+    int64_t began = tel_thread_cpu_ns();
+    rc = tel_chain_finish(q->chain, err);
+    turn_end(q, lane, began);
     return rc;
 }
 
@@ -375,7 +456,7 @@ static tel_code step_stream(struct query *q, bool *ret_again, struct tel_error *
 {
     struct rows *rows;
     while (!q->emitted && (rows = fanout_take(q->fanout))) {
-        tel_code rc = tel_chain_push(q->chain, &rows->block, err);
+        tel_code rc = chain_push(q, &rows->block, err);
         rows_free(rows);
         if (rc != TEL_OK)
             return rc;
@@ -388,11 +469,25 @@ static tel_code step_stream(struct query *q, bool *ret_again, struct tel_error *
     return TEL_OK;
 }
 
+static tel_code charge_newest(struct query *q, struct tel_error *err)
+{
+    size_t bytes = newest_bytes(q->newest);
+    if (!q->exec.account || bytes <= q->exec.memory_taken + TEL_MEMORY_FREE_BYTES)
+        return TEL_OK;
+    size_t more = bytes - q->exec.memory_taken;
+    tel_code rc = tel_memory_take(q->exec.account, more, query_stop, q, err);
+    if (rc == TEL_OK)
+        q->exec.memory_taken += more;
+    return rc;
+}
+
 static tel_code step_newest(struct query *q, bool *ret_again, struct tel_error *err)
 {
     bool full;
     tel_code rc = newest_take(q->newest, q->fanout, &full, err);
     *ret_again = false;
+    if (rc == TEL_OK)
+        rc = charge_newest(q, err);
     if (rc != TEL_OK || !full)
         return rc;
     /* The first page's servers must say how far they have searched. */
@@ -411,7 +506,7 @@ static tel_code step_end(struct query *q, struct tel_error *err)
         return rc;
     if (!q->newest) {
         q->ended = true;
-        return tel_chain_finish(q->chain, err);
+        return chain_finish(q, err);
     }
     struct tel_block block;
     while (!q->emitted && rc == TEL_OK) {
@@ -567,6 +662,7 @@ void query_close(struct query *q)
     tel_chain_close(q->chain);
     newest_free(q->newest);
     fanout_free(q->fanout);
+    tel_memory_close(&q->memory);
     if (q->admitted) {
         tel_histogram_observe(&q->router->metrics.duration, (uint64_t)(now_ns() - q->begun_ns));
         admission_leave(q->router->admission, q->params.tenant);

@@ -31,6 +31,7 @@ struct query_params {
     bool page;                /* newest first, and query_next_page tells where the next one begins */
     const struct cursor *cursor; /* of this page; NULL: the first one. now, start and end are its */
     int64_t timeout_ms;       /* 0: the router's */
+    bool sink_waits;          /* for a reader, perhaps: others compute meanwhile */
     bool no_cache;            /* every shard searches, whatever was kept of earlier */
     bool refuse_partial;      /* options(allow_partial_response=...) of the query goes first */
     enum query_explain explain;   /* keep what explain_query tells, and how it will be told */

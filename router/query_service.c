@@ -177,6 +177,7 @@ static tel_code run_search(struct query_service *s, const search_request *req, s
         .limit = req->limit,
         .refuse_partial = req->refuse_partial,
         .no_cache = req->no_cache,
+        .sink_waits = true,
         /* Our end comes before the client's: it hears what is missing, not that time is up. */
         .timeout_ms = left_ms == INT64_MAX ? 0 : TEL_MAX(left_ms - TEL_MIN(left_ms / 20, 50), 1),
         .explain = req->explain ? QUERY_EXPLAIN_JSON : QUERY_EXPLAIN_NONE,

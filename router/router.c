@@ -19,6 +19,12 @@ static void collect(void *arg)
     admission_counts(r->admission, &running, &waiting);
     tel_gauge_set(&r->metrics.running, running);
     tel_gauge_set(&r->metrics.waiting, waiting);
+    if (r->options.memory_pool) {
+        struct tel_memory_stats memory;
+        tel_memory_pool_stats(r->options.memory_pool, &memory);
+        tel_gauge_set(&r->metrics.memory_used, (double)memory.used);
+        tel_counter_set(&r->metrics.memory_refused, memory.refused);
+    }
     if (!r->cache)
         return;
     struct reply_cache_stats cache;

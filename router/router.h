@@ -7,7 +7,9 @@
 
 #include <stdatomic.h>
 
+#include "common/logsql/memory.h"
 #include "common/metrics/registry.h"
+#include "common/sys/lanes.h"
 #include "router/admission.h"
 #include "router/fanout.h"
 
@@ -19,6 +21,8 @@ struct router_options {
     unsigned queries_max;     /* at once; 0: 64 */
     unsigned queries_waiting; /* beyond: 429; 0: 2000 */
     int wait_max_ms;          /* for a turn; 0: 10 s */
+    struct tel_memory_pool *memory_pool; /* what all queries may keep; NULL: not bounded together */
+    struct tel_lanes *lanes;  /* for queries that take long; NULL: all run at once */
     size_t cache_bytes;       /* for replies of shards that are kept; 0: none are */
     int slow_ms;              /* queries that take longer are logged; 0: 10 s; negative: never */
 };

@@ -10,6 +10,8 @@
 #include "common/base/vec.h"
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
+#include "common/logsql/memory.h"
+#include "common/sys/lanes.h"
 #include "common/sys/limits.h"
 #include "common/transport/dead_letter.h"
 #include "common/transport/transport_kafka.h"
@@ -130,6 +132,8 @@ struct program {
     struct tel_metrics *metrics;
     struct tel_transport *transport, *dead_transport;
     struct tel_dead_letters *dead_letters; /* NULL: none are kept */
+    struct tel_memory_pool *memory_pool; /* of all queries */
+    struct tel_lanes *lanes;             /* for those that take long */
     struct shard_server *server;
     struct shard_grpc *grpc;
     struct shard_admin *admin;
@@ -150,8 +154,12 @@ static tel_code start_server(const struct shard_config *c, struct program *p,
                              struct tel_error *err)
 {
     struct retention_tenant *tenants = shard_tenants_rules(&c->retention_tenants);
+    p->memory_pool = tel_memory_pool_new((size_t)c->memory_queries);
+    p->lanes = tel_lanes_new(tel_limits_cpus());
     struct shard_options options = {
         .dir = c->data_dir,
+        .memory_pool = p->memory_pool,
+        .lanes = p->lanes,
         .node = p->node,
         .partitions = p->partitions.items,
         .partition_count = p->partitions.len,
@@ -240,6 +248,8 @@ static void stop(struct program *p)
     shard_grpc_free(p->grpc);
     shard_admin_free(p->admin);
     shard_server_free(p->server);
+    tel_memory_pool_free(p->memory_pool);
+    tel_lanes_free(p->lanes);
     tel_dead_letters_free(p->dead_letters);
     tel_transport_free(p->dead_transport);
     tel_transport_free(p->transport);

@@ -202,6 +202,8 @@ static tel_code start_threads(struct shard_server *s, struct tel_error *err)
         .helpers = helpers,
         .memory_limit = s->options.query_memory_bytes,
     };
+    s->env.pool_memory = s->options.memory_pool;
+    s->env.lanes = s->options.lanes;
     tel_rand_secure(s->env.epoch, sizeof(s->env.epoch));
     if (!s->has_transport)
         return TEL_OK;

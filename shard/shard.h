@@ -47,6 +47,8 @@ struct shard_options {
     uint64_t cache_bytes;       /* for open segments, kept between searches; 0: 64 MiB */
     uint64_t resident_bytes;    /* for what stays of segments that are not open; 0: 96 MiB */
     uint64_t query_memory_bytes; /* a search's own limit; 0: 256 MiB */
+    struct tel_memory_pool *memory_pool; /* what all searches may keep; NULL: not bounded together */
+    struct tel_lanes *lanes;    /* for searches that take long; NULL: all run at once */
     uint64_t segment_rows;      /* flush when a tenant's day has so many; 0: 131,072 */
     uint32_t flush_interval_ms; /* flush events of this age; 0: 10 s */
     uint32_t flush_interval_max_ms; /* the same when segments would come out tiny; 0: 60 s */

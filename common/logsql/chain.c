@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
+#include "common/logsql/memory.h"
 #include "common/logsql/pipe_util.h"
 #include "common/logsql/score.h"
 
@@ -22,12 +23,33 @@ static size_t memory_limit(const struct tel_exec *exec)
     return exec->memory_limit ? exec->memory_limit : TEL_EXEC_MEMORY_DEFAULT;
 }
 
+/* Taken from what all queries may keep in pieces of this size, so that threads seldom meet. */
+#define PIECE_BYTES (1u << 20)
+
+tel_code tel_exec_charge(struct tel_exec *exec, size_t bytes, bool *ret_own_limit,
+                         struct tel_error *err)
+{
+    exec->memory_used += bytes;
+    *ret_own_limit = exec->memory_used > memory_limit(exec);
+    if (*ret_own_limit)
+        return TEL_ERR_LIMIT;
+    if (!exec->account || exec->memory_used <= exec->memory_taken + TEL_MEMORY_FREE_BYTES)
+        return TEL_OK;
+    size_t more = exec->memory_used - exec->memory_taken - TEL_MEMORY_FREE_BYTES;
+    more = TEL_MAX(more, PIECE_BYTES);
+    tel_code rc = tel_memory_take(exec->account, more, exec->stop, exec->stop_ctx, err);
+    if (rc == TEL_OK)
+        exec->memory_taken += more;
+    return rc;
+}
+
 tel_code tel_stage_charge(struct tel_stage *stage, size_t bytes, struct tel_error *err)
 {
     struct tel_exec *exec = stage->exec;
-    exec->memory_used += bytes;
-    if (exec->memory_used <= memory_limit(exec))
-        return TEL_OK;
+    bool own;
+    tel_code charged = tel_exec_charge(exec, bytes, &own, err);
+    if (charged == TEL_OK || !own)
+        return charged;
     struct tel_buf text = {0};
     tel_pipe_print(&text, stage->pipe);
     tel_code rc = tel_error_set(err, TEL_ERR_LIMIT,
@@ -41,8 +63,8 @@ static tel_code stopped(struct tel_exec *exec, struct tel_error *err)
 {
     tel_code rc = exec->stop ? exec->stop(exec->stop_ctx) : TEL_OK;
     if (rc != TEL_OK)
-        tel_error_set(err, rc, "the query was stopped: %s", tel_code_text(rc));
-    return rc;
+        return tel_error_set(err, rc, "the query was stopped: %s", tel_code_text(rc));
+    return exec->account ? tel_memory_check(exec->account, err) : TEL_OK;
 }
 
 tel_code tel_stage_stopped(struct tel_stage *stage, struct tel_error *err)

@@ -281,12 +281,14 @@ static tel_code collect_block(void *ctx, const struct tel_block *block, struct t
             c->values = bigger;
             c->cap = grown;
         }
-        c->exec->memory_used += v.len + 2 * sizeof v;
-        if (c->exec->memory_used > limit)
-            return tel_error_set(
-                err, TEL_ERR_LIMIT,
-                "the values of a subquery need more than the query's memory of %zu MiB",
-                limit >> 20);
+        bool own;
+        tel_code rc = tel_exec_charge(c->exec, v.len + 2 * sizeof v, &own, err);
+        if (rc != TEL_OK)
+            return own ? tel_error_set(
+                             err, TEL_ERR_LIMIT,
+                             "the values of a subquery need more than the query's memory of %zu MiB",
+                             limit >> 20)
+                       : rc;
         c->values[c->count++] = tel_arena_copy(c->arena, v);
     }
     return TEL_OK;

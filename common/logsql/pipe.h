@@ -42,6 +42,8 @@ struct tel_exec {
     int64_t start_ns, end_ns; /* the query's time range, for rates: [start, end); both 0: unknown */
     size_t memory_limit;      /* bytes that the stages may keep; 0: TEL_EXEC_MEMORY_DEFAULT */
     size_t memory_used;       /* kept by tel_exec_charge */
+    struct tel_memory_account *account; /* of the query, in what all may keep; NULL: there is none */
+    size_t memory_taken;                /* from it, by this exec */
     /* Asked now and then; anything but TEL_OK (CANCELLED, TIMEOUT) ends the query with it. */
     tel_code (*stop)(void *ctx);
     void *stop_ctx;
@@ -54,6 +56,11 @@ struct tel_exec {
 };
 
 #define TEL_EXEC_MEMORY_DEFAULT (512u << 20)
+
+/* Charges bytes that are kept until the query ends. TEL_ERR_LIMIT: more than memory_limit (err is not
+ * set), or more than what all queries may keep, and others keep less (err says so). */
+TEL_MUST_USE tel_code tel_exec_charge(struct tel_exec *exec, size_t bytes, bool *ret_own_limit,
+                                      struct tel_error *err);
 
 /* How many leading pipes run on the shards; *ret_partial (may be NULL): the last of them hands on a
  * partial state. */

@@ -124,6 +124,14 @@ int64_t tel_process_cpu_ns(void)
     return (int64_t)ts.tv_sec * TEL_NS_PER_S + ts.tv_nsec;
 }
 
+int64_t tel_thread_cpu_ns(void)
+{
+    struct timespec ts;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) != 0)
+        return 0;
+    return (int64_t)ts.tv_sec * TEL_NS_PER_S + ts.tv_nsec;
+}
+
 int64_t tel_process_start_ns(void)
 {
     char text[1024];

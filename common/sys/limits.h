@@ -18,6 +18,8 @@ uint64_t tel_process_virtual_bytes(void);
 uint64_t tel_process_open_files(void);
 /* User and system time of all threads. */
 int64_t tel_process_cpu_ns(void);
+/* Of the calling thread. */
+int64_t tel_thread_cpu_ns(void);
 /* Start of the process, ns since the epoch. */
 int64_t tel_process_start_ns(void);
 

@@ -116,7 +116,6 @@ static tel_code scan_and_keep(struct searcher *me, const struct search_piece *pi
     struct search *s = me->search;
     struct tel_exec exec = me->exec;
     struct tel_chain *shared = me->chain, *own;
-    exec.memory_used = 0;
     tel_code rc = tel_chain_open(s->query, &exec, keep_block, k, &own, err);
     if (rc != TEL_OK) {
         me->chain_failed = true;
@@ -129,6 +128,7 @@ static tel_code scan_and_keep(struct searcher *me, const struct search_piece *pi
         me->chain_failed = rc != TEL_OK;
     }
     tel_chain_close(own);
+    me->exec.memory_taken = exec.memory_taken; /* what its state took is free for the next one's */
     me->chain = shared;
     return rc;
 }

@@ -16,6 +16,7 @@
 #define MISSING_BYTES   2048u
 #define EMIT_ROWS       2048u
 #define EDGE_ROWS_MAX   100000u
+#define LONG_NS         (20 * TEL_NS_PER_MS) /* of CPU: then a search takes turns with others */
 
 /* ---- planning ----------------------------------------------------------------------------------- */
 
@@ -269,15 +270,31 @@ static void fail(struct search *s, tel_code code, const struct tel_error *err)
     atomic_store(&s->over, true);
 }
 
-/* The lock is held. */
+/* The lock is held. The reader may be slow: that is no reason to keep others from computing. */
 static tel_code emit(struct search *s, const struct tel_block *block, struct tel_error *err)
 {
     for (size_t at = 0; at < block->rows;) {
-        tel_code rc = s->sink->rows(s->sink->ctx, encode_rows(block, &at), err);
+        Telescope__Shard__V1__RowBatch *batch = encode_rows(block, &at);
+        tel_lanes_step_out();
+        tel_code rc = s->sink->rows(s->sink->ctx, batch, err);
+        tel_lanes_step_in();
         if (rc != TEL_OK)
             return rc;
     }
     return TEL_OK;
+}
+
+/* The newest rows are memory that is kept, too. The lock is held. */
+static tel_code charge_top(struct search *s, struct tel_error *err)
+{
+    size_t bytes = s->top.arena.bytes;
+    if (bytes <= s->top_taken + TEL_MEMORY_FREE_BYTES)
+        return TEL_OK;
+    size_t more = bytes - s->top_taken;
+    tel_code rc = tel_memory_take(&s->memory, more, search_stop, s, err);
+    if (rc == TEL_OK)
+        s->top_taken += more;
+    return rc;
 }
 
 tel_code search_take_block(void *ctx, const struct tel_block *block, struct tel_error *err)
@@ -285,6 +302,8 @@ tel_code search_take_block(void *ctx, const struct tel_block *block, struct tel_
     struct search *s = ctx;
     tel_mutex_lock(&s->lock);
     tel_code rc = s->ordered ? top_push(&s->top, block, err) : emit(s, block, err);
+    if (rc == TEL_OK && s->ordered)
+        rc = charge_top(s, err);
     tel_mutex_unlock(&s->lock);
     return rc;
 }
@@ -313,6 +332,52 @@ static uint64_t thread_cpu_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* ---- whose turn it is: only searches that have proved long wait for a lane ----------------------- */
+
+static bool turn_is_gone(void *ctx)
+{
+    struct search *s = ctx;
+    return search_stop(s) != TEL_OK || tel_memory_check(&s->memory, NULL) != TEL_OK;
+}
+
+static tel_code turn_begin(struct search *s, bool *ret_lane, struct tel_error *err)
+{
+    *ret_lane = false;
+    if (!s->env->lanes || atomic_load_explicit(&s->worked_ns, memory_order_relaxed) < LONG_NS)
+        return TEL_OK;
+    *ret_lane = tel_lanes_enter(s->env->lanes, s->tenant, turn_is_gone, s);
+    if (*ret_lane)
+        return TEL_OK;
+    tel_code rc = tel_memory_check(&s->memory, err);
+    if (rc != TEL_OK)
+        return rc;
+    rc = search_stop(s);
+    return tel_error_set(err, rc != TEL_OK ? rc : TEL_ERR_CANCELLED, "the search was stopped: %s",
+                         tel_code_text(rc));
+}
+
+static void turn_end(struct search *s, bool lane, uint64_t began_ns)
+{
+    atomic_fetch_add(&s->worked_ns, (int64_t)(thread_cpu_ns() - began_ns));
+    if (lane)
+        tel_lanes_leave(s->env->lanes);
+}
+
+static tel_code scan_in_turn(struct searcher *me, const struct search_piece *piece,
+                             struct tel_error *err)
+{
+    bool lane;
+    tel_code rc = turn_begin(me->search, &lane, err);
+    if (rc != TEL_OK) {
+        me->chain_failed = true; /* nothing of the piece is missing for that */
+        return rc;
+    }
+    uint64_t began = thread_cpu_ns();
+    rc = search_scan_reusing(me, piece, err);
+    turn_end(me->search, lane, began);
+    return rc;
+}
+
 static tel_code take_pieces(struct searcher *me, struct tel_error *err)
 {
     struct search *s = me->search;
@@ -326,7 +391,7 @@ static tel_code take_pieces(struct searcher *me, struct tel_error *err)
         bool settled = false;
         rc = search_outline(me, &s->pieces.items[i], &settled, err);
         if (rc == TEL_OK && !settled)
-            rc = search_scan_reusing(me, &s->pieces.items[i], err);
+            rc = scan_in_turn(me, &s->pieces.items[i], err);
         if (me->taken)
             cache_put(s->env->cache, me->taken, rc != TEL_OK);
         me->taken = NULL;
@@ -348,6 +413,7 @@ static void work(struct pool_job *job)
                  .start_ns = s->start_ns,
                  .end_ns = s->end_ns,
                  .memory_limit = s->memory_limit / (s->env->helpers + 1),
+                 .account = &s->memory,
                  .stop = search_stop,
                  .stop_ctx = s},
     };
@@ -358,8 +424,13 @@ static void work(struct pool_job *job)
     tel_code rc = tel_chain_open(s->query, &me.exec, search_take_block, s, &me.chain, &err);
     if (rc == TEL_OK) {
         rc = take_pieces(&me, &err);
+        bool lane = false;
+        uint64_t finishing = thread_cpu_ns();
+        if (rc == TEL_OK)
+            rc = turn_begin(s, &lane, &err);
         if (rc == TEL_OK)
             rc = tel_chain_finish(me.chain, &err);
+        turn_end(s, lane, finishing);
         tel_chain_close(me.chain);
     }
     search_outline_done(&me);
@@ -444,6 +515,7 @@ static void search_done(struct search *s)
     tel_vec_free(&s->pieces);
     top_done(&s->top);
     tel_query_done(s->query);
+    tel_memory_close(&s->memory);
     tel_arena_free(&s->arena);
     tel_mutex_done(&s->lock);
 }
@@ -463,6 +535,7 @@ tel_code search_run(const struct search_env *env,
     s.memory_limit = env->memory_limit;
     if (request->memory_limit_bytes)
         s.memory_limit = TEL_MIN(s.memory_limit, request->memory_limit_bytes);
+    tel_memory_open(&s.memory, env->pool_memory);
     tel_code rc = plan(&s, err);
     if (rc == TEL_OK) {
         if (s.edge != SEARCH_ALL)

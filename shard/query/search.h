@@ -14,7 +14,9 @@
 #include "common/logsql/fields.h"
 #include "common/logsql/pipe.h"
 #include "common/base/buf.h"
+#include "common/logsql/memory.h"
 #include "common/logsql/tree.h"
+#include "common/sys/lanes.h"
 #include "common/sys/thread.h"
 #include "shard/ingest/partition.h"
 #include "shard/query/cache.h"
@@ -37,6 +39,8 @@ struct search_env {
     struct scratch *scratch; /* NULL: no memory is kept */
     struct pool *pool;
     unsigned helpers; /* at most, of one search */
+    struct tel_memory_pool *pool_memory; /* what all searches may keep; NULL: not bounded */
+    struct tel_lanes *lanes;             /* for searches that take long; NULL: all run at once */
     uint64_t epoch[2]; /* random: tells this process from every other, see generation.c */
     uint64_t memory_limit;
 };
@@ -80,6 +84,8 @@ struct search {
     struct tel_span tenant;
     int64_t start_ns, end_ns;
     uint64_t memory_limit;
+    struct tel_memory_account memory; /* of all that it keeps */
+    _Atomic int64_t worked_ns;        /* CPU so far */
     bool counting; /* rows need not be made: their number will do */
     bool grouping; /* rows alike in these fields may come as one, with their number */
     struct segment_grouping group;
@@ -106,6 +112,7 @@ struct search {
     _Atomic bool over; /* an error, or nothing more is needed */
 
     struct tel_mutex lock; /* what follows, and the sink */
+    size_t top_taken;      /* from memory, for: */
     struct top top;        /* with an edge: the rows of an ordered search, else only their keys */
     bool ordered;          /* the newest rows are the answer, in order */
     tel_code code;

@@ -6,9 +6,9 @@
     bench_query --queries FILE.tsv --corpus FILE.jsonl              the same over a new folder, filled first
 
 The file has a name, a tab and a LogsQL query on each line. Each query is run once to warm up and then
---runs times; the answer is read to its end. Shards keep what a query with statistics came to in each
+--runs times, with cache=off so that shards search; the answer is read to its end. Shards keep what a query with statistics came to in each
 segment; so that the work is timed and not the memory of it, each run of such a query ends in a limit of
-its own, which changes the text and nothing else. "repeated" is the same text again. With --text FILE, `rg -c` of a string that is not in FILE is
+its own, which changes the text and nothing else. "repeated" is the same text again, and the router may keep replies. With --text FILE, `rg -c` of a string that is not in FILE is
 timed beside them: what a scan of the whole text costs. The last line is one JSON object.
 """
 import argparse
@@ -31,9 +31,9 @@ KEPT = re.compile(r"\|\s*(stats|count|top|uniq)\b")
 BIN = pathlib.Path(__file__).resolve().parents[2] / "build/release/bin"
 
 
-def ask(connection, query, timeout):
+def ask(connection, query, timeout, cache="off"):
     """(rows, seconds) of one query."""
-    body = urllib.parse.urlencode({"query": query, "timeout": f"{timeout}s"})
+    body = urllib.parse.urlencode({"query": query, "timeout": f"{timeout}s", "cache": cache})
     start = time.perf_counter()
     connection.request("POST", "/select/logsql/query", body,
                        {"Content-Type": "application/x-www-form-urlencoded"})
@@ -57,7 +57,7 @@ def bench(address, queries, runs, timeout):
     for name, query in queries:
         rows, _ = ask(connection, query, timeout)
         times = [ask(connection, unlike_before(query, run), timeout)[1] for run in range(runs)]
-        again = [ask(connection, query, timeout)[1] for _ in range(runs)]
+        again = [ask(connection, query, timeout, "on")[1] for _ in range(runs)]
         median, repeated = (statistics.median(t) * 1000 for t in (times, again))
         print(f"{name:20} {median:10.2f} ms  (repeated {repeated:9.2f})  {rows:8} rows", flush=True)
         results.append({"name": name, "median_ms": round(median, 3), "min_ms": round(min(times) * 1000, 3),
