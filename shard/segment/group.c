@@ -7,10 +7,12 @@
  * that a bucket's rows are one run. What is read depends on what must be known:
  *
  *     all rows match, labels only       nothing: the directory has the rows of each stream
- *     all rows match, time only         the times
+ *     all rows match, time only         the times, as far as buckets' ends are looked for (group_time.h)
  *     labels, fields                    per family, templates and streams of its rows, one behind
  *                                       the other; families without a match are passed over
  *     time besides                      and the families of all rows
+ *
+ * A segment whose rows are all in one bucket is grouped as if there were none.
  *
  * Whether a row matches is said by its template's verdict or, if verdicts are not enough, by the bits
  * that the search has found. A row's place is counted up on the way.
@@ -21,6 +23,7 @@
 #include "common/base/map.h"
 #include "common/logsql/bucket.h"
 #include "shard/segment/found.h"
+#include "shard/segment/group_time.h"
 
 #define CELLS_PER_ROW 4u /* a table may have so many for each row that is counted, */
 #define CELLS_MIN     8192u /* or so many */
@@ -50,8 +53,9 @@ struct grouping {
     uint32_t *labels_stream; /* by that number: a stream */
     uint32_t label_count;
 
-    const int64_t *times; /* by row */
-    uint32_t from, to;    /* the rows in the time range */
+    const struct tel_bucket *bucket; /* NULL: none, or all rows are in the same one */
+    struct group_times *times;       /* NULL: they do not matter */
+    uint32_t from, to;               /* the rows in the time range */
     uint32_t *run_ends;
     uint32_t runs, cells; /* cells: of one run */
     uint32_t *next;       /* by template: the place of its next row */
@@ -99,58 +103,10 @@ static tel_code read_fields(struct grouping *g, bool *ret_coded, struct tel_erro
     return TEL_OK;
 }
 
-static tel_code read_times(struct grouping *g, struct tel_error *err)
-{
-    size_t n = g->reader->info.rows;
-    int64_t *times = tel_arena_alloc(g->arena, (n + 1) * sizeof(*times));
-    struct cursor node = g->view->times_node;
-    uint64_t time = (uint64_t)cursor_zigzag(&node);
-    tel_code rc = ints_get(&g->view->streams, &node, n, (uint64_t *)times, err);
-    if (rc != TEL_OK)
-        return rc;
-    for (size_t i = 0; i < n; i++) {
-        time += (uint64_t)times[i];
-        times[i] = (int64_t)time;
-        if (i && times[i] < times[i - 1])
-            return segment_corrupt(err, "times of rows");
-    }
-    g->times = times;
-    return TEL_OK;
-}
-
-/* The first row at or behind a time. */
-static uint32_t row_at(const struct grouping *g, int64_t time_ns)
-{
-    uint32_t lo = 0, hi = (uint32_t)g->reader->info.rows;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (g->times[mid] < time_ns)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* Behind the rows from `row` on that are in its bucket. */
-static uint32_t run_end(const struct grouping *g, uint32_t row)
-{
-    int64_t bucket = tel_bucket_time(g->spec->bucket, g->times[row]);
-    uint32_t lo = row + 1, hi = g->to;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (tel_bucket_time(g->spec->bucket, g->times[mid]) == bucket)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 /* False if there are more runs than `max`. */
 static bool find_runs(struct grouping *g, uint64_t max)
 {
-    if (!g->spec->bucket) {
+    if (!g->bucket) {
         g->run_ends = TEL_ARENA_NEW(g->arena, uint32_t);
         g->run_ends[g->runs++] = g->to;
         return true;
@@ -159,7 +115,7 @@ static bool find_runs(struct grouping *g, uint64_t max)
     for (uint32_t row = g->from; row < g->to;) {
         if (g->runs == max)
             return false;
-        row = g->run_ends[g->runs++] = run_end(g, row);
+        row = g->run_ends[g->runs++] = group_times_run_end(g->times, g->bucket, row, g->to);
     }
     return true;
 }
@@ -352,10 +308,13 @@ static tel_code count_rows(struct grouping *g, struct tel_error *err)
     return TEL_OK;
 }
 
-static tel_code count(struct grouping *g, struct tel_error *err)
+static tel_code count(struct grouping *g, uint64_t rows, struct tel_error *err)
 {
-    bool ranged = g->times != NULL;
-    if (!ranged)
+    if (!g->times && g->cells == 1) {
+        g->counts[0] = (uint32_t)rows;
+        return TEL_OK;
+    }
+    if (!g->times)
         return count_families(g, err);
     if (g->cells > 1 || g->bits || g->plan)
         return count_rows(g, err);
@@ -392,7 +351,8 @@ static uint64_t make_block(struct grouping *g, struct tel_block *ret)
                 values[k][at] = group_field_value(f, g->labels_stream[number], code);
             }
             if (g->spec->bucket)
-                keys[at].time_ns = g->times[run ? g->run_ends[run - 1] : g->from];
+                keys[at].time_ns = g->bucket ? group_times_at(g->times, run ? g->run_ends[run - 1] : g->from)
+                                             : g->reader->info.min_time_ns;
             rows += hit;
             hits[at++] = hit;
         }
@@ -435,6 +395,14 @@ static uint64_t matching_rows(const struct grouping *g)
     return rows;
 }
 
+/* Are all rows of the segment in one bucket? */
+static bool is_one_bucket(const struct grouping *g)
+{
+    const struct segment_info *info = &g->reader->info;
+    return tel_bucket_time(g->spec->bucket, info->min_time_ns) ==
+           tel_bucket_time(g->spec->bucket, info->max_time_ns);
+}
+
 static tel_code group(struct grouping *g, struct found *found, bool ranged, bool *ret_grouped,
                       struct tel_error *err)
 {
@@ -444,13 +412,17 @@ static tel_code group(struct grouping *g, struct found *found, bool ranged, bool
     tel_code rc = read_fields(g, &coded, err);
     if (rc != TEL_OK || !coded)
         return rc;
-    if (g->spec->bucket || (ranged && !g->bits))
-        rc = read_times(g, err);
+    if (g->spec->bucket && !is_one_bucket(g))
+        g->bucket = g->spec->bucket;
+    if (g->bucket || (ranged && !g->bits)) {
+        g->times = TEL_ARENA_NEW(g->arena, struct group_times);
+        rc = group_times_read(g->view, g->times, err);
+    }
     if (rc != TEL_OK)
         return rc;
     if (ranged && g->times) {
-        g->from = row_at(g, g->query->start_ns);
-        g->to = row_at(g, g->query->end_ns);
+        g->from = group_times_find(g->times, g->query->start_ns);
+        g->to = group_times_find(g->times, g->query->end_ns);
         *ret_grouped = g->from >= g->to;
         if (*ret_grouped)
             return TEL_OK;
@@ -459,7 +431,7 @@ static tel_code group(struct grouping *g, struct found *found, bool ranged, bool
     if (!lay_out(g, rows))
         return TEL_OK;
     *ret_grouped = true;
-    return count(g, err);
+    return count(g, rows, err);
 }
 
 tel_code segment_group(struct segment_reader *r, const struct segment_query *query,

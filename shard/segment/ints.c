@@ -1,6 +1,10 @@
 /* See ints.h. */
 #include "shard/segment/ints.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum { CONSTANT, BITS, PLANES, BLOCKS, DELTA = 4 }; /* DELTA is added to one of the others */
 
 #define BLOCK 256u /* values that share a width in BLOCKS, so that outliers cost only theirs */
@@ -378,6 +382,25 @@ uint64_t ints_at(const struct ints_opened *o, size_t i)
     }
 }
 
+static uint64_t sum_bytes(const char *bytes, size_t n)
+{
+    uint64_t sum = 0;
+    size_t i = 0;
+#ifdef __SSE2__
+    __m128i sums = _mm_setzero_si128();
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(bytes + i));
+        sums = _mm_add_epi64(sums, _mm_sad_epu8(v, _mm_setzero_si128()));
+    }
+    uint64_t halves[2];
+    _mm_storeu_si128((__m128i *)(void *)halves, sums);
+    sum = halves[0] + halves[1];
+#endif
+    for (; i < n; i++)
+        sum += (unsigned char)bytes[i];
+    return sum;
+}
+
 uint64_t ints_sum(const struct ints_opened *o, size_t from, size_t to)
 {
     unsigned mode = o->mode & (DELTA - 1u);
@@ -386,12 +409,8 @@ uint64_t ints_sum(const struct ints_opened *o, size_t from, size_t to)
         for (size_t i = from; i < to; i++)
             sum += o->values[i];
     } else if (mode == PLANES) {
-        for (unsigned p = 0; p < o->plane_count; p++) {
-            uint64_t bytes = 0;
-            for (size_t i = from; i < to; i++)
-                bytes += (unsigned char)o->planes[p][i];
-            sum += bytes << (8 * p);
-        }
+        for (unsigned p = 0; p < o->plane_count; p++)
+            sum += sum_bytes(o->planes[p] + from, to - from) << (8 * p);
     } else if (mode == BITS) {
         for (size_t i = from; i < to; i++)
             sum += ints_unpack_one(o->bits, i, o->width);
