@@ -15,6 +15,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
+#include "common/base/pace.h"
 #include "common/base/span.h"
 #include "common/base/timefmt.h"
 
@@ -68,6 +69,7 @@ struct tel_block_source {
     size_t rows;
     const struct tel_row_key *keys;
     struct tel_arena *arena; /* for what is made on demand */
+    struct tel_pace *pace;   /* of whoever works through it; NULL: nothing stops that */
 };
 
 struct tel_block_source_ops {

@@ -14,7 +14,7 @@
 #include "common/logsql/tree.h"
 
 /* bitmap in: the rows to consider, out: those of them that match. TEL_ERR_LIMIT when a regular
- * expression needs too many steps; errors of the source pass through. On an error the bitmap is
+ * expression needs too many steps; what the source's pace and its operations say passes through. On an error the bitmap is
  * undefined. */
 TEL_MUST_USE tel_code tel_filter_eval(const struct tel_filter *filter, struct tel_block_source *src,
                                       uint64_t *bitmap, struct tel_error *err);
@@ -25,6 +25,8 @@ TEL_MUST_USE tel_code tel_filter_eval(const struct tel_filter *filter, struct te
 TEL_MUST_USE tel_code tel_filter_match_value(const struct tel_filter *leaf, struct tel_span value,
                                              bool *ret, struct tel_error *err);
 bool tel_filter_is_value_leaf(const struct tel_filter *leaf);
+/* About how much work that is for a value of so many bytes, as tel_pace_step counts it. */
+uint64_t tel_filter_work(const struct tel_filter *leaf, size_t value_len);
 /* Does a TIME, DAY_RANGE or WEEK_RANGE leaf match a time? */
 bool tel_filter_match_time(const struct tel_filter *leaf, int64_t time_ns);
 

@@ -15,11 +15,13 @@ struct last_value {
 };
 
 static tel_code match_cached(const struct tel_filter *f, struct tel_span v, struct last_value *last,
-                             struct tel_error *err)
+                             struct tel_pace *pace, struct tel_error *err)
 {
     if (last->valid && last->ptr == v.ptr && last->len == v.len)
         return TEL_OK;
-    tel_code rc = tel_filter_match_value(f, v, &last->result, err);
+    tel_code rc = tel_pace_step(pace, tel_filter_work(f, v.len), err);
+    if (rc == TEL_OK)
+        rc = tel_filter_match_value(f, v, &last->result, err);
     last->valid = rc == TEL_OK;
     last->ptr = v.ptr;
     last->len = v.len;
@@ -59,7 +61,7 @@ static tel_code eval_values(const struct tel_filter *f, struct tel_block_source 
         return rc;
     struct last_value last = {0};
     if (!values) {
-        rc = match_cached(f, (struct tel_span){"", 0}, &last, err);
+        rc = match_cached(f, (struct tel_span){"", 0}, &last, src->pace, err);
         if (rc == TEL_OK && !last.result)
             memset(bitmap, 0, words * sizeof *bitmap);
         return rc;
@@ -67,7 +69,7 @@ static tel_code eval_values(const struct tel_filter *f, struct tel_block_source 
     for (size_t w = 0; w < words; w++) {
         for (uint64_t bits = bitmap[w]; bits; bits &= bits - 1) {
             size_t row = w * 64 + (size_t)__builtin_ctzll(bits);
-            rc = match_cached(f, values[row], &last, err);
+            rc = match_cached(f, values[row], &last, src->pace, err);
             if (rc != TEL_OK)
                 return rc;
             if (!last.result)
@@ -88,6 +90,9 @@ static tel_code eval_time(const struct tel_filter *f, struct tel_block_source *s
             return rc;
     }
     for (size_t w = 0; w < words; w++) {
+        tel_code rc = tel_pace_step(src->pace, 64 * 64, err);
+        if (rc != TEL_OK)
+            return rc;
         for (uint64_t bits = bitmap[w]; bits; bits &= bits - 1) {
             size_t row = w * 64 + (size_t)__builtin_ctzll(bits);
             int64_t t;
@@ -125,6 +130,9 @@ static tel_code eval_two_fields(const struct tel_filter *f, struct tel_block_sou
     for (size_t w = 0; w < TEL_BITMAP_WORDS(src->rows); w++) {
         for (uint64_t bits = bitmap[w]; bits; bits &= bits - 1) {
             size_t row = w * 64 + (size_t)__builtin_ctzll(bits);
+            rc = tel_pace_step(src->pace, 256, err);
+            if (rc != TEL_OK)
+                return rc;
             struct tel_span x = a ? a[row] : empty, y = b ? b[row] : empty;
             bool ok = f->op == TEL_FILTER_EQ_FIELD ? tel_span_eq(x, y)
                                                    : less(x, y, f->op == TEL_FILTER_LE_FIELD);
@@ -182,7 +190,9 @@ tel_code tel_filter_eval(const struct tel_filter *f, struct tel_block_source *sr
                          struct tel_error *err)
 {
     size_t words = TEL_BITMAP_WORDS(src->rows);
-    tel_code rc = TEL_OK;
+    tel_code rc = tel_pace_step(src->pace, 16 * words, err);
+    if (rc != TEL_OK)
+        return rc;
     switch ((int)f->op) {
     case TEL_FILTER_ALL:
         return TEL_OK;

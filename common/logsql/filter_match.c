@@ -127,6 +127,27 @@ bool tel_filter_is_value_leaf(const struct tel_filter *leaf)
     }
 }
 
+/* An expression may go back and forth over a value for milliseconds before it is given up. */
+#define REGEX_WORK (TEL_PACE_WORK / 4)
+
+uint64_t tel_filter_work(const struct tel_filter *f, size_t value_len)
+{
+    uint64_t once = 64 + value_len;
+    switch ((int)f->op) {
+    case TEL_FILTER_REGEXP:
+        return tel_regex_is_literal(f->regex) ? once : REGEX_WORK;
+    case TEL_FILTER_CONTAINS_ALL:
+    case TEL_FILTER_CONTAINS_ANY:
+    case TEL_FILTER_SEQUENCE:
+        return once * (1 + f->value_count);
+    case TEL_FILTER_STREAM:
+    case TEL_FILTER_FUZZY:
+        return once * 64;
+    default:
+        return once;
+    }
+}
+
 tel_code tel_filter_match_value(const struct tel_filter *f, struct tel_span value, bool *ret,
                                 struct tel_error *err)
 {

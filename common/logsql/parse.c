@@ -224,6 +224,7 @@ tel_code tel_parse_regex(struct tel_parser *p, struct tel_span pattern, bool anc
     struct tel_error why = {0};
     struct tel_regex *re;
     size_t at;
+    TEL_TRY(tel_pace_ask(&p->pace, p->err)); /* to compile one may take milliseconds */
     tel_code rc = tel_regex_new(pattern, anchored, &re, &at, &why);
     if (rc != TEL_OK)
         return tel_parse_fail(p, offset, "%s", why.text);
@@ -399,6 +400,8 @@ tel_code tel_query_parse(struct tel_span text, int64_t now_ns,
     struct tel_query *q = TEL_ARENA_NEW(arena, struct tel_query);
     q->text = tel_arena_copy(arena, text);
     struct tel_parser p = {.arena = arena, .query = q, .now_ns = now_ns, .err = err};
+    if (options)
+        p.pace = (struct tel_pace){options->stop, options->stop_ctx, 0};
     tel_lexer_init(&p.lex, q->text, arena);
     tel_code rc = parse_query(&p, q);
     if (rc == TEL_OK && !tel_parse_is(&p, ""))

@@ -6,6 +6,7 @@
 #ifndef TEL_LOGSQL_PARSE_H
 #define TEL_LOGSQL_PARSE_H
 
+#include "common/base/pace.h"
 #include "common/logsql/lexer.h"
 #include "common/logsql/parser.h"
 
@@ -16,6 +17,7 @@ struct tel_parser {
     int64_t now_ns;
     unsigned depth;
     const struct tel_query_options *options; /* of the query around */
+    struct tel_pace pace;
     struct tel_error *err;
 };
 

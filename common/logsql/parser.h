@@ -18,6 +18,9 @@
 
 struct tel_parse_options {
     bool filter_only; /* a filter without pipes */
+    /* Asked between expressions, each of which takes its time to compile; NULL: never. */
+    tel_code (*stop)(void *ctx);
+    void *stop_ctx;
 };
 
 /* options may be NULL. *ret lives in arena (the text is copied there); tel_query_done when done

@@ -11,6 +11,7 @@
 
 #include "common/base/map.h"
 #include "common/base/mem.h"
+#include "common/base/sort.h"
 #include "common/base/vec.h"
 #include "common/logsql/order.h"
 #include "common/logsql/parse.h"
@@ -490,7 +491,7 @@ static tel_code push(struct tel_stage *stage, const struct tel_block *block, str
     return TEL_OK;
 }
 
-/* qsort_r hands its last argument through. */
+/* tel_sort hands its last argument through. */
 struct order_context {
     const struct sort_pipe *pipe;
     const struct sort_state *state;
@@ -508,7 +509,8 @@ static tel_code emit_group(struct tel_stage *stage, struct sort_group *g, struct
     const struct sort_pipe *s = (const struct sort_pipe *)stage->pipe;
     struct sort_state *st = stage->state;
     struct order_context ctx = {s, st};
-    qsort_r(g->rows, g->len, sizeof *g->rows, compare_for_qsort, &ctx);
+    struct tel_pace pace = tel_stage_pace(stage);
+    TEL_TRY(tel_sort(g->rows, g->len, sizeof *g->rows, compare_for_qsort, &ctx, &pace, err));
     size_t from = 0, to = g->len;
     if (!stage->exporting) {
         from = (size_t)TEL_MIN(s->offset, (uint64_t)g->len);

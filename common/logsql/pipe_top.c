@@ -5,6 +5,7 @@
  */
 #include "common/base/map.h"
 #include "common/base/mem.h"
+#include "common/base/sort.h"
 #include "common/base/vec.h"
 #include "common/logsql/parse.h"
 #include "common/logsql/pipe_util.h"
@@ -331,6 +332,7 @@ static tel_code finish(struct tel_stage *stage, struct tel_error *err)
     size_t n = st->hits.len;
     bool full = is_full(stage);
     size_t *order = tel_malloc((n + 1) * sizeof *order);
+    tel_code rc = TEL_OK;
     struct tel_map_slot *slot;
     for (size_t i = 0; i < n; i++) {
         tel_vec_push(&st->keys, (struct tel_span){0});
@@ -341,13 +343,13 @@ static tel_code finish(struct tel_stage *stage, struct tel_error *err)
     if (!stage->exporting) {
         if (stage->pipe->ops == &tel_pipe_top) {
             struct order_context ctx = {t, st};
-            qsort_r(order, n, sizeof *order, by_hits, &ctx);
+            struct tel_pace pace = tel_stage_pace(stage);
+            rc = tel_sort(order, n, sizeof *order, by_hits, &ctx, &pace, err);
             n = (size_t)TEL_MIN((uint64_t)n, t->limit);
         } else if (t->limit) {
             n = (size_t)TEL_MIN((uint64_t)n, t->limit);
         }
     }
-    tel_code rc = TEL_OK;
     for (size_t i = 0; i < n && rc == TEL_OK; i += EMIT_ROWS)
         rc = emit(stage, order, i, TEL_MIN(i + EMIT_ROWS, n), full && !stage->exporting, err);
     free(order);

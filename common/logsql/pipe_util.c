@@ -15,9 +15,14 @@ tel_code tel_pipe_matching(struct tel_stage *stage, const struct tel_filter *fil
     if (!filter)
         return TEL_OK;
     struct tel_block_view view;
+    struct tel_pace pace = tel_stage_pace(stage);
     tel_block_view_init(&view, block, &stage->scratch);
+    view.source.pace = &pace;
     return tel_filter_eval(filter, &view.source, bitmap, err);
 }
+
+/* What an expression that replaces may take (tel_filter_work). */
+#define UPDATE_WORK (TEL_PACE_WORK / 8)
 
 /* ---- changing columns
  * ---------------------------------------------------------------------------- */
@@ -91,13 +96,16 @@ tel_code tel_pipe_update(struct tel_stage *stage, const struct tel_block *block,
     const struct tel_span *in = tel_block_values(block, from, &stage->scratch);
     struct tel_span *out = tel_block_edit_values(&edit, to), last = {0}, last_result = {0};
     struct tel_buf text = {0};
+    struct tel_pace pace = tel_stage_pace(stage);
     bool valid = false;
     for (size_t i = 0; i < block->rows && rc == TEL_OK; i++) {
         if (bitmap && !tel_bitmap_get(bitmap, i))
             continue;
         struct tel_span v = in ? in[i] : (struct tel_span){"", 0};
         if (!valid || v.ptr != last.ptr || v.len != last.len) {
-            rc = fn(ctx, v, &text, err);
+            rc = tel_pace_step(&pace, UPDATE_WORK + v.len, err);
+            if (rc == TEL_OK)
+                rc = fn(ctx, v, &text, err);
             last_result = tel_text_take(&stage->scratch, &text);
             last = v;
             valid = true;

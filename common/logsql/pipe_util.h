@@ -8,6 +8,12 @@
 #include "common/base/buf.h"
 #include "common/logsql/pipe.h"
 
+/* That of a stage's query. */
+static inline struct tel_pace tel_stage_pace(const struct tel_stage *stage)
+{
+    return (struct tel_pace){stage->exec->stop, stage->exec->stop_ctx, 0};
+}
+
 /* The rows of a block that match, as a bitmap in the stage's scratch memory; all of them if filter
  * is NULL. */
 TEL_MUST_USE tel_code tel_pipe_matching(struct tel_stage *stage, const struct tel_filter *filter,

@@ -5,6 +5,8 @@
 #include "common/logsql/parse.h"
 #include "common/logsql/print.h"
 
+#define UNPACK_WORK (TEL_PACE_WORK / 16) /* of a row: an expression may be long about it */
+
 struct unpack_column {
     struct tel_span name;
     struct tel_span *values;
@@ -77,12 +79,14 @@ tel_code tel_unpack_run(struct tel_stage *stage, const struct tel_unpack *option
     tel_code rc = tel_pipe_matching(stage, options->condition, block, &bitmap, err);
     if (rc != TEL_OK)
         return rc;
+    struct tel_pace pace = tel_stage_pace(stage);
     struct tel_unpacker u = {.options = options, .stage = stage};
     tel_block_edit_init(&u.edit, block, &stage->scratch);
     const struct tel_span *from = tel_block_values(block, options->from, &stage->scratch);
     for (u.row = 0; u.row < block->rows && rc == TEL_OK; u.row++) {
         u.hint = 0;
-        if (tel_bitmap_get(bitmap, u.row))
+        rc = tel_pace_step(&pace, UNPACK_WORK, err);
+        if (rc == TEL_OK && tel_bitmap_get(bitmap, u.row))
             rc = fn(ctx, from ? from[u.row] : (struct tel_span){"", 0}, &u, err);
     }
     if (rc != TEL_OK)

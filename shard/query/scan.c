@@ -233,6 +233,8 @@ static tel_code scan_chunk(struct searcher *me, const struct search_piece *piece
         return TEL_OK;
     qsort(events, count, sizeof(*events), by_key);
     struct tel_block_source *src = segment_events_source(events, count, &me->arena);
+    struct tel_pace pace = {search_stop, s, 0};
+    src->pace = &pace;
     uint64_t *bitmap = TEL_ARENA_ARRAY(&me->arena, uint64_t, TEL_BITMAP_WORDS(count));
     tel_bitmap_fill(bitmap, count);
     tel_code rc = tel_filter_eval(s->filter, src, bitmap, err);

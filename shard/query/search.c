@@ -138,7 +138,8 @@ static void plan_rows(struct search *s, size_t split, bool partial)
 static tel_code plan(struct search *s, struct tel_error *err)
 {
     const Telescope__Shard__V1__SearchRequest *r = s->request;
-    tel_code rc = tel_query_parse(tel_span_cstr(r->query), r->now_ns, NULL, &s->arena, &s->query,
+    struct tel_parse_options options = {.stop = search_stop, .stop_ctx = s};
+    tel_code rc = tel_query_parse(tel_span_cstr(r->query), r->now_ns, &options, &s->arena, &s->query,
                                   err);
     if (rc != TEL_OK)
         return rc;

@@ -139,7 +139,8 @@ struct tel_block_source *segment_events_source(const struct segment_event *event
     struct tel_row_key *keys = tel_arena_alloc(arena, TEL_MAX(count, 1) * sizeof(*keys));
     for (size_t i = 0; i < count; i++)
         keys[i] = events[i].key;
-    s->base = (struct tel_block_source){&events_ops, count, keys, arena};
+    s->base = (struct tel_block_source){
+        .ops = &events_ops, .rows = count, .keys = keys, .arena = arena};
     s->events = events;
     return &s->base;
 }

@@ -449,7 +449,7 @@ tel_code segment_group(struct segment_reader *r, const struct segment_query *que
     if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
         return TEL_OK;
     if (query->filter)
-        rc = plan_make(r, query->filter, arena, &plan, err);
+        rc = plan_make(r, query, arena, &plan, err);
     if (rc == TEL_OK && counters->explain)
         plan_explain(r, plan, counters->explain);
     if (rc != TEL_OK || (plan && !plan->possible))
@@ -465,6 +465,8 @@ tel_code segment_group(struct segment_reader *r, const struct segment_query *que
         g->view = found.view;
     } else {
         rc = view_open(r, arena, counters, &g->view, err);
+        if (rc == TEL_OK)
+            g->view->pace = (struct tel_pace){query->stop, query->stop_ctx, 0};
     }
     if (rc == TEL_OK)
         rc = group(g, &found, ranged, &grouped, err);

@@ -70,6 +70,13 @@ static bool any_in_range(const uint64_t *bits, size_t from, size_t to)
     return false;
 }
 
+static tel_code match_one(struct matching *m, const struct tel_filter *f, struct tel_span value,
+                          bool *ret, struct tel_error *err)
+{
+    tel_code rc = tel_pace_step(&m->view->pace, tel_filter_work(f, value.len), err);
+    return rc == TEL_OK ? tel_filter_match_value(f, value, ret, err) : rc;
+}
+
 static struct memo *memo_of(struct matching *m, struct tel_span value)
 {
     return &m->memo[((uintptr_t)value.ptr >> 2 ^ (uintptr_t)value.ptr >> 11) % MEMO];
@@ -81,7 +88,7 @@ static tel_code match_value(struct matching *m, const struct tel_filter *f, stru
 {
     struct memo *memo = memo_of(m, value);
     if (memo->ptr != value.ptr || memo->len != value.len || !value.ptr) {
-        tel_code rc = tel_filter_match_value(f, value, &memo->result, err);
+        tel_code rc = match_one(m, f, value, &memo->result, err);
         if (rc != TEL_OK)
             return rc;
         memo->ptr = value.ptr;
@@ -119,12 +126,6 @@ static struct asked rows_of(struct matching *m, uint32_t number, const uint64_t 
             rows.at[rows.count++] = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(b) - from);
     }
     return rows;
-}
-
-static tel_code may_go_on(const struct matching *m, struct tel_error *err)
-{
-    tel_code rc = m->query->stop ? m->query->stop(m->query->stop_ctx) : TEL_OK;
-    return rc == TEL_OK ? rc : tel_error_set(err, rc, "search stopped");
 }
 
 /* Are rows read singly, and not their whole columns? To read those of a template with ids is to read all
@@ -177,8 +178,6 @@ static tel_code eval_holes(struct matching *m, const struct plan_node *node, uin
             size_t place = t->first + rows.at[i];
             if (rc == TEL_OK && matches)
                 hit[place / 64 - base] |= UINT64_C(1) << (place % 64);
-            if (rc == TEL_OK && i % 4096 == 0)
-                rc = may_go_on(m, err);
         }
         if (rc != TEL_OK)
             return rc;
@@ -205,12 +204,10 @@ static tel_code eval_bodies(struct matching *m, const struct plan_node *node, ui
     for (size_t i = 0; i < rows->count && rc == TEL_OK; i++) {
         struct tel_span body = bodies ? bodies[i] : view_body(v, number, rows->at[i], &m->body);
         bool matches;
-        rc = tel_filter_match_value(node->filter, body, &matches, err);
+        rc = match_one(m, node->filter, body, &matches, err);
         size_t place = t->first + rows->at[i];
         if (rc == TEL_OK && matches)
             bits[place / 64] |= UINT64_C(1) << (place % 64);
-        if (rc == TEL_OK && i % 4096 == 0)
-            rc = may_go_on(m, err);
     }
     return rc;
 }
@@ -239,10 +236,8 @@ static tel_code eval_window(struct matching *m, const struct plan_node *node, ui
         struct memo *memo = count ? memo_of(m, holes[0][i]) : &m->memo[0];
         struct tel_span value = count ? holes[0][i] : text;
         if (count > 1 || memo->ptr != value.ptr || memo->len != value.len) {
-            tel_code rc = tel_filter_match_value(
-                node->filter, view_join(v, text, holes, (uint32_t)i, &m->body), &memo->result, err);
-            if (rc == TEL_OK && i % 1024 == 0)
-                rc = may_go_on(m, err);
+            tel_code rc = match_one(m, node->filter, view_join(v, text, holes, (uint32_t)i, &m->body),
+                                    &memo->result, err);
             if (rc != TEL_OK)
                 return rc;
             memo->ptr = value.ptr;
@@ -279,7 +274,8 @@ static tel_code eval_template(struct matching *m, const struct plan_node *node, 
     const struct read_template *t = &m->view->reader->templates[number];
     size_t from = t->first, to = from + t->rows;
     uint64_t *candidates = NULL;
-    tel_code rc = may_go_on(m, err);
+    uint64_t work = TEL_PACE_WORK / 16 + 16 * (uint64_t)t->rows;
+    tel_code rc = tel_pace_step(&m->view->pace, work, err);
     if (rc == TEL_OK && node->refined[number] == PLAN_UNKNOWN)
         rc = plan_refine(node, m->view, number, err);
     if (rc != TEL_OK)
@@ -378,7 +374,10 @@ static tel_code eval_other(struct matching *m, const struct plan_node *node, uin
     } else if (!m->all) {
         rc = view_place_source(v, NULL, v->reader->info.rows, NULL, &m->all, err);
     }
-    return rc == TEL_OK ? tel_filter_eval(node->filter, m->all, bits, err) : rc;
+    if (rc != TEL_OK)
+        return rc;
+    m->all->pace = &v->pace;
+    return tel_filter_eval(node->filter, m->all, bits, err);
 }
 
 static tel_code eval(struct matching *m, const struct plan_node *node, uint64_t *bits,
@@ -441,6 +440,10 @@ static tel_code eval_not(struct matching *m, const struct plan_node *node, uint6
 static tel_code eval(struct matching *m, const struct plan_node *node, uint64_t *bits,
                      struct tel_error *err)
 {
+    uint64_t work = 16 * TEL_BITMAP_WORDS(m->view->reader->info.rows);
+    tel_code rc = tel_pace_step(&m->view->pace, work, err);
+    if (rc != TEL_OK)
+        return rc;
     switch (node->kind) {
     case PLAN_BODY:
         memset(m->memo, 0, sizeof(m->memo));

@@ -9,6 +9,7 @@ struct planning {
     struct segment_reader *reader;
     struct tel_arena *arena;
     struct words_filter words;
+    struct tel_pace pace;
     struct tel_error *err;
 };
 
@@ -112,7 +113,7 @@ static struct column_probe probe_of(const struct tel_filter *f, struct tel_span 
     return probe;
 }
 
-static void plan_body(struct planning *p, struct plan_node *node)
+static tel_code plan_body(struct planning *p, struct plan_node *node)
 {
     const struct tel_filter *f = node->filter;
     node->kind = PLAN_BODY;
@@ -134,8 +135,16 @@ static void plan_body(struct planning *p, struct plan_node *node)
     node->holes = TEL_ARENA_ARRAY(p->arena, uint64_t, p->reader->template_count + 1);
     node->one_word = (f->op == TEL_FILTER_PHRASE || f->op == TEL_FILTER_PREFIX) &&
                      f->text.len > 0 && tel_words_is_word(f->text);
-    for (uint32_t t = 0; t < p->reader->template_count; t++)
-        node->verdicts[t] = (uint8_t)body_verdict(node, &p->reader->templates[t]);
+    for (uint32_t t = 0; t < p->reader->template_count; t++) {
+        const struct read_template *template = &p->reader->templates[t];
+        uint64_t work = tel_filter_work(f, template->skeleton.len) / 4 +
+                        node->word_count * template->skeleton.len;
+        tel_code rc = tel_pace_step(&p->pace, work, p->err);
+        if (rc != TEL_OK)
+            return rc;
+        node->verdicts[t] = (uint8_t)body_verdict(node, template);
+    }
+    return TEL_OK;
 }
 
 /* ---- templates that stay MAYBE, looked at --------------------------------------------------- */
@@ -265,7 +274,9 @@ static tel_code plan_stream(struct planning *p, struct plan_node *node)
     uint8_t *all = TEL_ARENA_ARRAY(p->arena, uint8_t, r->family_count + 1);
     memset(all, 1, r->family_count);
     for (uint32_t i = 0; i < r->stream_count; i++) {
-        tel_code rc = match_stream(node->filter, &r->streams[i], p->arena, &node->streams[i], p->err);
+        tel_code rc = tel_pace_step(&p->pace, TEL_PACE_WORK / 64, p->err);
+        if (rc == TEL_OK)
+            rc = match_stream(node->filter, &r->streams[i], p->arena, &node->streams[i], p->err);
         if (rc != TEL_OK)
             return rc;
         some[r->stream_family[i]] |= node->streams[i];
@@ -381,8 +392,7 @@ static tel_code plan_node(struct planning *p, const struct tel_filter *f, struct
     if (!tel_filter_is_value_leaf(f))
         return TEL_OK;
     if (f->op != TEL_FILTER_STREAM && tel_span_eq_cstr(f->field, TEL_FIELD_MSG)) {
-        plan_body(p, node);
-        return TEL_OK;
+        return plan_body(p, node);
     }
     if (f->op == TEL_FILTER_STREAM || is_label(p->reader, f->field))
         return plan_stream(p, node);
@@ -405,14 +415,17 @@ static tel_code open_words(struct planning *p)
     return TEL_OK;
 }
 
-tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filter,
+tel_code plan_make(struct segment_reader *reader, const struct segment_query *query,
                    struct tel_arena *arena, struct plan **ret, struct tel_error *err)
 {
-    struct planning p = {.reader = reader, .arena = arena, .err = err};
+    struct planning p = {.reader = reader,
+                         .arena = arena,
+                         .pace = {query->stop, query->stop_ctx, 0},
+                         .err = err};
     struct plan *plan = TEL_ARENA_NEW(arena, struct plan);
     tel_code rc = open_words(&p);
     if (rc == TEL_OK)
-        rc = plan_node(&p, filter, &plan->root);
+        rc = plan_node(&p, query->filter, &plan->root);
     if (rc != TEL_OK)
         return rc;
     plan->exact = true;

@@ -67,7 +67,8 @@ struct plan {
     bool exact;    /* verdicts alone tell which rows match */
 };
 
-TEL_MUST_USE tel_code plan_make(struct segment_reader *reader, const struct tel_filter *filter,
+/* For query->filter; query->stop is asked on the way. */
+TEL_MUST_USE tel_code plan_make(struct segment_reader *reader, const struct segment_query *query,
                                 struct tel_arena *arena, struct plan **ret, struct tel_error *err);
 
 /* Adds to *explain what the plan says of its segment: that it will be read, or what it was that told

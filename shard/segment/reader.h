@@ -103,6 +103,7 @@ struct view {
 
     struct view_template *templates;
     struct view_family *families;
+    struct tel_pace pace; /* asked before much is unpacked, and by those who match */
 };
 
 /* What is read through the view is counted in *counters, which outlives it. */

@@ -90,6 +90,7 @@ tel_code found_search(struct segment_reader *r, const struct segment_query *quer
     tel_code rc = view_open(r, arena, counters, &found->view, err);
     if (rc != TEL_OK)
         return rc;
+    found->view->pace = (struct tel_pace){query->stop, query->stop_ctx, 0};
     size_t words = TEL_BITMAP_WORDS(r->info.rows);
     found->bits = TEL_ARENA_ARRAY(arena, uint64_t, words);
     rc = in_time(found->view, query, found->bits, &rows, err);
@@ -112,7 +113,7 @@ static tel_code search(struct segment_reader *r, const struct segment_query *que
     if (r->info.min_time_ns >= query->end_ns || r->info.max_time_ns < query->start_ns)
         return TEL_OK;
     if (query->filter)
-        rc = plan_make(r, query->filter, arena, &plan, err);
+        rc = plan_make(r, query, arena, &plan, err);
     if (rc == TEL_OK && counters->explain)
         plan_explain(r, plan, counters->explain);
     return rc == TEL_OK ? found_search(r, query, plan, arena, found, counters, err) : rc;
@@ -217,7 +218,7 @@ static tel_code count_templates(struct segment_reader *r, const struct segment_q
         query->end_ns <= r->info.max_time_ns)
         return TEL_OK;
     if (query->filter) {
-        tel_code rc = plan_make(r, query->filter, arena, &plan, err);
+        tel_code rc = plan_make(r, query, arena, &plan, err);
         if (rc != TEL_OK || !plan->exact)
             return rc;
     }

@@ -302,7 +302,8 @@ tel_code view_source(struct view *v, const uint32_t *rows, size_t count,
     struct tel_row_key *keys = tel_arena_alloc(v->arena, (count + 1) * sizeof(*keys));
     for (size_t i = 0; i < count; i++)
         keys[i] = v->keys[rows[i]];
-    s->base = (struct tel_block_source){&source_ops, count, keys, v->arena};
+    s->base = (struct tel_block_source){
+        .ops = &source_ops, .rows = count, .keys = keys, .arena = v->arena};
     s->view = v;
     s->rows = rows;
     s->excerpt = excerpt;
@@ -316,7 +317,8 @@ tel_code view_place_source(struct view *v, const uint32_t *places, size_t count,
 {
     (void)err;
     struct row_source *s = TEL_ARENA_NEW(v->arena, struct row_source);
-    s->base = (struct tel_block_source){&source_ops, count, NULL, v->arena};
+    s->base = (struct tel_block_source){
+        .ops = &source_ops, .rows = count, .keys = NULL, .arena = v->arena};
     s->view = v;
     s->places = places;
     s->excerpt = excerpt;
@@ -338,7 +340,8 @@ tel_code view_few_source(struct view *v, const uint32_t *places, size_t count,
         keys[picks[i].out] = picks[i].key;
         s->streams[picks[i].out] = picks[i].stream;
     }
-    s->base = (struct tel_block_source){&source_ops, count, keys, v->arena};
+    s->base = (struct tel_block_source){
+        .ops = &source_ops, .rows = count, .keys = keys, .arena = v->arena};
     s->view = v;
     s->picks = picks;
     s->places = places;

@@ -4,6 +4,8 @@
 
 #define FAMILY_BYTES_MAX 255u
 #define FAMILY_RUN       64u /* rows that are looked through at once */
+#define HOLE_WORK        64u /* of a value that is unpacked (tel_pace_step) */
+#define LOOK_WORK        (16u << 10) /* of a look at a column's dictionaries */
 
 static tel_code get_ints(struct view *v, struct cursor *node, size_t n, uint64_t *ret,
                          struct tel_error *err)
@@ -387,15 +389,17 @@ tel_code view_hole(struct view *v, uint32_t number, uint32_t hole, struct tel_er
     const struct read_hole *h = &t->holes[hole];
     struct cursor node = cursor_make(tel_span_slice(r->nodes, h->node, h->node + h->node_len));
     bool has_ids = t->id_slots && column_has_ids(node);
+    tel_code rc = tel_pace_step(&v->pace, (uint64_t)t->rows * HOLE_WORK, err);
+    if (rc != TEL_OK)
+        return rc;
     if (has_ids) {
-        tel_code rc = find_ids(v, number, &ids, err);
+        rc = find_ids(v, number, &ids, err);
         if (rc != TEL_OK)
             return rc;
     }
     struct tel_span *values =
         tel_arena_alloc(v->arena, ((size_t)t->rows + 1) * sizeof(struct tel_span));
-    tel_code rc =
-        column_get(&v->streams, &node, t->rows, has_ids ? &ids : NULL, values, err);
+    rc = column_get(&v->streams, &node, t->rows, has_ids ? &ids : NULL, values, err);
     if (rc == TEL_OK)
         vt->holes[hole] = values;
     return rc;
@@ -406,6 +410,9 @@ tel_code view_hole_may_hold(struct view *v, uint32_t number, uint32_t hole, stru
 {
     const struct read_template *t = &v->reader->templates[number];
     const struct read_hole *h = &t->holes[hole];
+    tel_code rc = tel_pace_step(&v->pace, LOOK_WORK, err);
+    if (rc != TEL_OK)
+        return rc;
     struct cursor node =
         cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
     return column_may_hold(&v->streams, &node, t->rows, bytes, ret, err);
@@ -417,11 +424,14 @@ tel_code view_candidates(struct view *v, uint32_t number, uint32_t hole,
     const struct read_template *t = &v->reader->templates[number];
     const struct read_hole *h = &t->holes[hole];
     struct column_id_rows ids = {.slots = 0};
+    tel_code rc = tel_pace_step(&v->pace, (uint64_t)t->rows * HOLE_WORK / 4, err);
+    if (rc != TEL_OK)
+        return rc;
     struct cursor node =
         cursor_make(tel_span_slice(v->reader->nodes, h->node, h->node + h->node_len));
     bool has_ids = t->id_slots && column_has_ids(node);
     if (has_ids) {
-        tel_code rc = view_id_rows(v, number, &ids, err);
+        rc = view_id_rows(v, number, &ids, err);
         if (rc != TEL_OK)
             return rc;
     }
