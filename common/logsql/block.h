@@ -80,6 +80,10 @@ struct tel_block_source_ops {
     /* The names of all columns that at least one row has, in *ret_names[0..*ret_count). */
     tel_code (*names)(struct tel_block_source *src, const struct tel_span **ret_names,
                       size_t *ret_count, struct tel_error *err);
+    /* Whether every row has a value of `name` (as of `column`), if that is told without making them:
+     * *ret_all false says that it is not known. May be NULL. */
+    tel_code (*filled)(struct tel_block_source *src, struct tel_span name, bool *ret_all,
+                       struct tel_error *err);
 };
 
 /* The text of a value; times are written to `text`. */

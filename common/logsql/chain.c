@@ -198,6 +198,17 @@ bool tel_chain_done(const struct tel_chain *chain)
     return false;
 }
 
+bool tel_chain_is_choosy(const struct tel_chain *chain)
+{
+    return chain->count > 0 && chain->stages[0].pipe->ops->wants != NULL;
+}
+
+enum tel_want tel_chain_wants(const struct tel_chain *chain, struct tel_span field)
+{
+    return tel_chain_is_choosy(chain) ? chain->stages[0].pipe->ops->wants(&chain->stages[0], field)
+                                      : TEL_WANT_VALUES;
+}
+
 tel_code tel_chain_finish(struct tel_chain *chain, struct tel_error *err)
 {
     TEL_CHECK(!chain->finished);

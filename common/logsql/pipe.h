@@ -110,6 +110,9 @@ TEL_MUST_USE tel_code tel_chain_import(struct tel_chain *chain, const struct tel
                                        struct tel_error *err);
 /* No more rows would change the answer (a limit is reached): pushing may end. */
 bool tel_chain_done(const struct tel_chain *chain);
+/* Does its first pipe want less of some fields than it said at first (tel_chain_wants)? */
+bool tel_chain_is_choosy(const struct tel_chain *chain);
+enum tel_want tel_chain_wants(const struct tel_chain *chain, struct tel_span field);
 TEL_MUST_USE tel_code tel_chain_finish(struct tel_chain *chain, struct tel_error *err);
 void tel_chain_close(struct tel_chain *chain);
 
@@ -129,6 +132,10 @@ struct tel_pipe_counting {
      * needed fields say whether it needs _time. */
     const struct tel_bucket *bucket;
 };
+
+/* Of a field's column: none, in which rows it has a value (where all have one, its values may be NULL),
+ * its values. */
+enum tel_want { TEL_WANT_NOTHING, TEL_WANT_PRESENCE, TEL_WANT_VALUES };
 
 struct tel_pipe_ops {
     const char *name; /* as it is printed */
@@ -150,6 +157,9 @@ struct tel_pipe_ops {
     const struct tel_pattern *(*excerpt)(const struct tel_pipe *pipe);
     /* See tel_query_any_order, of a pipe that gathers rows. NULL: those that count do not mind. */
     bool (*any_order)(const struct tel_pipe *pipe);
+
+    /* What it wants of a field from now on, if that is less than `needed` says. NULL: all the same. */
+    enum tel_want (*wants)(const struct tel_stage *stage, struct tel_span field);
 
     size_t state_size; /* of stage->state, zeroed before open */
     tel_code (*open)(struct tel_stage *stage, struct tel_error *err); /* may be NULL */

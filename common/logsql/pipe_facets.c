@@ -101,6 +101,16 @@ static void needed(const struct tel_pipe *pipe, struct tel_fields *fields)
     tel_fields_add(fields, TEL_SPAN("*"));
 }
 
+/* A field that has too many values is not looked at again; names are told by presence. */
+static enum tel_want wants(const struct tel_stage *stage, struct tel_span field)
+{
+    const struct facets_state *st = stage->state;
+    if (is_names(stage))
+        return TEL_WANT_PRESENCE;
+    const uint64_t *at = tel_map_get(&st->index, field);
+    return at && st->list.items[*at - 1]->ignored ? TEL_WANT_NOTHING : TEL_WANT_VALUES;
+}
+
 static struct facet *facet_of(struct tel_stage *stage, struct tel_span name, tel_code *rc,
                               struct tel_error *err)
 {
@@ -322,6 +332,7 @@ static void facets_close(struct tel_stage *stage)
 #define FACETS_OPS(pipe_name, parse_fn)                                                            \
     {                                                                                              \
         .name = pipe_name, .parse = parse_fn, .print = print, .needed = needed,                    \
+        .wants = wants,                                                                            \
         .state_size = sizeof(struct facets_state), .push = push, .finish = finish,                 \
         .close = facets_close                                                                      \
     }

@@ -47,6 +47,40 @@ static tel_code note_edge(struct search *s, struct tel_block *block, struct tel_
     return rc;
 }
 
+/* All columns, as far as the first pipe wants them still: it may know enough of some. */
+static tel_code choose_block(struct searcher *me, struct tel_block_source *src,
+                             const uint64_t *bitmap, struct tel_block *ret, struct tel_error *err)
+{
+    const struct tel_fields *f = &me->search->fields;
+    const struct tel_span *names;
+    size_t count;
+    tel_code rc = src->ops->names(src, &names, &count, err);
+    if (rc != TEL_OK)
+        return rc;
+    struct tel_column *columns = TEL_ARENA_ARRAY(&me->arena, struct tel_column, count + 1);
+    struct tel_block block = {.rows = src->rows, .keys = src->keys, .columns = columns};
+    if (src->keys && tel_fields_has(f, TEL_SPAN(TEL_FIELD_TIME)))
+        columns[block.column_count++].name = TEL_SPAN(TEL_FIELD_TIME);
+    for (size_t i = 0; i < count && rc == TEL_OK; i++) {
+        struct tel_column *c = &columns[block.column_count];
+        enum tel_want want = tel_chain_wants(me->chain, names[i]);
+        bool time = src->keys && tel_span_eq_cstr(names[i], TEL_FIELD_TIME), all = false;
+        if (want == TEL_WANT_NOTHING || time || !tel_fields_has(f, names[i]))
+            continue;
+        *c = (struct tel_column){.name = names[i]};
+        if (want == TEL_WANT_PRESENCE && src->ops->filled)
+            rc = src->ops->filled(src, names[i], &all, err);
+        if (rc == TEL_OK && !all)
+            rc = src->ops->column(src, names[i], &c->values, err);
+        block.column_count += all || c->values;
+    }
+    if (rc == TEL_OK && bitmap)
+        tel_block_select(&block, bitmap, &me->arena, ret);
+    else if (rc == TEL_OK)
+        *ret = block;
+    return rc;
+}
+
 /* The columns that the pipes need. Without wildcards among them they are asked for by name: to find
  * out which names there are, a source may have to unpack what nobody wants. */
 static tel_code make_block(struct searcher *me, struct tel_block_source *src,
@@ -55,7 +89,9 @@ static tel_code make_block(struct searcher *me, struct tel_block_source *src,
     const struct tel_fields *f = &me->search->fields;
     for (size_t i = 0; i < f->allow_count; i++)
         if (tel_field_is_wildcard(f->allow[i]))
-            return tel_block_from_source(src, bitmap, f, &me->arena, ret, err);
+            return tel_chain_is_choosy(me->chain)
+                       ? choose_block(me, src, bitmap, ret, err)
+                       : tel_block_from_source(src, bitmap, f, &me->arena, ret, err);
     struct tel_column *columns = TEL_ARENA_ARRAY(&me->arena, struct tel_column, f->allow_count);
     struct tel_block block = {.rows = src->rows, .keys = src->keys, .columns = columns};
     for (size_t i = 0; i < f->allow_count; i++) {

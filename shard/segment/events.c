@@ -130,7 +130,8 @@ static tel_code events_names(struct tel_block_source *src, const struct tel_span
     return TEL_OK;
 }
 
-static const struct tel_block_source_ops events_ops = {events_column, events_names};
+static const struct tel_block_source_ops events_ops = {.column = events_column,
+                                                        .names = events_names};
 
 struct tel_block_source *segment_events_source(const struct segment_event *events, size_t count,
                                                struct tel_arena *arena)

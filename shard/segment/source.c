@@ -2,6 +2,12 @@
 #include "common/base/map.h"
 #include "shard/segment/excerpt.h"
 
+struct made_column {
+    struct tel_span name;
+    const struct tel_span *values;
+    struct made_column *next;
+};
+
 struct row_source {
     struct tel_block_source base;
     struct view *view;
@@ -10,6 +16,7 @@ struct row_source {
     const struct view_pick *picks; /* of few rows, in the order of places; NULL: not few */
     uint32_t *streams;             /* by row of the source; NULL until they matter */
     const struct tel_pattern *excerpt;
+    struct made_column *made; /* columns, once somebody asked for them */
     struct plan_window *windows; /* by template: what of its rows the excerpt is */
     bool *has_window;
 };
@@ -211,6 +218,12 @@ static tel_code source_column(struct tel_block_source *src, struct tel_span name
                               const struct tel_span **ret_values, struct tel_error *err)
 {
     struct row_source *s = (struct row_source *)src;
+    for (const struct made_column *m = s->made; m; m = m->next) {
+        if (tel_span_eq(m->name, name)) {
+            *ret_values = m->values;
+            return TEL_OK;
+        }
+    }
     struct tel_span *values = tel_arena_alloc(src->arena, (src->rows + 1) * sizeof(*values));
     tel_code rc = TEL_OK;
     if (tel_span_eq_cstr(name, TEL_FIELD_MSG)) {
@@ -227,7 +240,88 @@ static tel_code source_column(struct tel_block_source *src, struct tel_span name
     for (size_t i = 0; i < src->rows && !any; i++)
         any = values[i].len > 0;
     *ret_values = any ? values : NULL;
+    struct made_column *made = TEL_ARENA_NEW(src->arena, struct made_column);
+    *made = (struct made_column){tel_arena_copy(src->arena, name), *ret_values, s->made};
+    s->made = made;
     return TEL_OK;
+}
+
+/* ---- what is told without making columns ---------------------------------------------------- */
+
+static bool has_text(struct tel_span skeleton)
+{
+    for (size_t i = 0; i < skeleton.len; i++)
+        if (skeleton.ptr[i] != 0)
+            return true;
+    return false;
+}
+
+/* Every row of the template has a body: its text has something, or else its holes do. */
+static tel_code template_filled(struct row_source *s, uint32_t number, bool *ret,
+                                struct tel_error *err)
+{
+    struct view *v = s->view;
+    const struct read_template *t = &v->reader->templates[number];
+    *ret = has_text(t->skeleton) || t->rows == 0;
+    if (*ret || t->hole_count != 1)
+        return TEL_OK;
+    tel_code rc = view_hole(v, number, 0, err);
+    *ret = rc == TEL_OK;
+    for (uint32_t i = 0; i < t->rows && *ret; i++)
+        *ret = v->templates[number].holes[0][i].len > 0;
+    return rc;
+}
+
+/* All rows of the segment, and no others. */
+static bool is_whole(const struct row_source *s)
+{
+    return s->base.rows == s->view->reader->info.rows;
+}
+
+static tel_code source_filled(struct tel_block_source *src, struct tel_span name, bool *ret_all,
+                              struct tel_error *err)
+{
+    struct row_source *s = (struct row_source *)src;
+    const struct segment_reader *r = s->view->reader;
+    *ret_all = tel_span_eq_cstr(name, TEL_FIELD_STREAM) ||
+               tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID);
+    if (!*ret_all && tel_span_eq_cstr(name, TEL_FIELD_MSG) && !s->excerpt) {
+        *ret_all = true;
+        for (uint32_t t = 0; t < r->template_count && *ret_all; t++) {
+            tel_code rc = template_filled(s, t, ret_all, err);
+            if (rc != TEL_OK)
+                return rc;
+        }
+    }
+    /* An attribute that is listed for a row has a value there. */
+    for (uint32_t i = 0; i < r->attribute_count && !*ret_all; i++)
+        *ret_all = r->attributes[i].kind == SEGMENT_ATTRIBUTE &&
+                   r->attributes[i].rows == r->info.rows &&
+                   tel_span_eq(r->attributes[i].name, name);
+    return TEL_OK;
+}
+
+/* Has some row a value, as is known at once? */
+static bool surely_there(const struct row_source *s, struct tel_span name)
+{
+    const struct segment_reader *r = s->view->reader;
+    if (s->base.rows == 0 || s->excerpt)
+        return false;
+    if (tel_span_eq_cstr(name, TEL_FIELD_STREAM) || tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID))
+        return true;
+    bool body = tel_span_eq_cstr(name, TEL_FIELD_MSG);
+    for (uint32_t t = 0; body && is_whole(s) && t < r->template_count; t++)
+        if (r->templates[t].rows && has_text(r->templates[t].skeleton))
+            return true;
+    for (uint32_t i = 0; is_whole(s) && i < r->attribute_count; i++) {
+        const struct read_attribute *a = &r->attributes[i];
+        enum intrinsic of = intrinsic_of(name);
+        if (a->rows && ((a->kind == SEGMENT_ATTRIBUTE && tel_span_eq(a->name, name)) ||
+                        (a->kind == SEGMENT_TRACE_ID && of == TRACE_ID) ||
+                        (a->kind == SEGMENT_SPAN_ID && of == SPAN_ID)))
+            return true;
+    }
+    return false;
 }
 
 static tel_code add_name(struct row_source *s, struct tel_map *map, struct tel_span name,
@@ -236,6 +330,10 @@ static tel_code add_name(struct row_source *s, struct tel_map *map, struct tel_s
     const struct tel_span *values;
     if (tel_map_get(map, name))
         return TEL_OK;
+    if (surely_there(s, name)) {
+        tel_map_put(map, name, NULL);
+        return TEL_OK;
+    }
     tel_code rc = source_column(&s->base, name, &values, err);
     if (rc == TEL_OK && values)
         tel_map_put(map, name, NULL);
@@ -289,7 +387,7 @@ static tel_code source_names(struct tel_block_source *src, const struct tel_span
     return rc;
 }
 
-static const struct tel_block_source_ops source_ops = {source_column, source_names};
+static const struct tel_block_source_ops source_ops = {source_column, source_names, source_filled};
 
 tel_code view_source(struct view *v, const uint32_t *rows, size_t count,
                      const struct tel_pattern *excerpt, struct tel_block_source **ret,

@@ -200,6 +200,47 @@ static void test_no_reader(void **state)
     world_end(&w);
 }
 
+/* Names of fields and their values are told of segments by less than is read of events in memory. */
+static void test_facets(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {"* | field_names", "* | facets", "needle1* | field_names",
+                                        "needle1* | facets 3 max_values_per_field 5",
+                                        "host:s2 | facets keep_const_fields"};
+    struct world w;
+    struct found want[TEL_ARRAY_LEN(asked)], got;
+    char bodies[2000][48];
+    struct world_event events[2000];
+    world_begin(&w, 1);
+    w.options.workers = 1;
+    world_start(&w);
+    for (uint32_t i = 0; i < 2000; i++) {
+        bodies[i][0] = 0; /* some have none */
+        if (i % 50)
+            snprintf(bodies[i], sizeof(bodies[i]), "event %u of needle%u", i, i % 30);
+        events[i] = (struct world_event){BASE + (int64_t)i * 1000, i + 1, bodies[i]};
+    }
+    world_send(&w, 0, "default", "s1", events, 1500);
+    world_send(&w, 0, "default", "s2", events + 1500, 500);
+    world_sync(&w);
+    world_await(&w, "default", "*", 2000);
+    for (unsigned again = 0; again < 3; again++) {
+        for (size_t q = 0; q < TEL_ARRAY_LEN(asked); q++) {
+            ask(&w, asked[q], again ? &got : &want[q]);
+            assert_true(again || want[q].full.len > 2);
+            if (again) {
+                same(&want[q], &got, asked[q]);
+                found_done(&got);
+            }
+        }
+        world_stop(&w, true);
+        world_start(&w);
+    }
+    for (size_t q = 0; q < TEL_ARRAY_LEN(asked); q++)
+        found_done(&want[q]);
+    world_end(&w);
+}
+
 /* A budget for a part: what is dropped is of the oldest events, and a second search over everything
  * finds the rest where it was. */
 static void test_steady_when_small(void **state)
@@ -381,7 +422,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_answers), cmocka_unit_test(test_no_reader),
-        cmocka_unit_test(test_steady_when_small), cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_steady_when_small), cmocka_unit_test(test_facets),
+        cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_many_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
