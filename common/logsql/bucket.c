@@ -118,8 +118,6 @@ void tel_bucket_value(const struct tel_bucket *b, struct tel_span value, struct 
         tel_number_print_ipv4(out, (uint32_t)TEL_MAX(low, 0));
     } else if (tel_number_duration(value, &n)) {
         tel_number_print_duration(out, floor_to(n - b->offset_ns, b->step_ns) + b->offset_ns);
-    } else if (tel_number_bytes(value, &n)) {
-        tel_buf_add_i64(out, floor_to(n - b->offset_ns, b->step_ns) + b->offset_ns);
     } else {
         tel_buf_add_span(out, value);
     }

@@ -54,12 +54,13 @@ static bool in_matches(const struct tel_filter *f, struct tel_span value)
     return false;
 }
 
+/* The empty phrase is in every value, whereas alone, as a filter, it asks for the empty value. */
 static bool contains_matches(const struct tel_filter *f, struct tel_span value, bool all)
 {
     if (f->subquery)
         return false;
     for (size_t i = 0; i < f->value_count; i++)
-        if (phrase_matches(&f->phrases[i], value, false) != all)
+        if ((f->values[i].len == 0 || phrase_matches(&f->phrases[i], value, false)) != all)
             return !all;
     return all;
 }

@@ -8,7 +8,8 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Compares the runs of digits at a[*i] and b[*j] by value and moves behind them. */
+/* Compares the runs of digits at a[*i] and b[*j] by value, then by length (1 before 01), and moves
+ * behind them. */
 static int digits_cmp(struct tel_span a, size_t *i, struct tel_span b, size_t *j)
 {
     size_t p = *i, q = *j;
@@ -16,7 +17,7 @@ static int digits_cmp(struct tel_span a, size_t *i, struct tel_span b, size_t *j
         p++;
     while (q < b.len && b.ptr[q] == '0')
         q++;
-    size_t p0 = p, q0 = q;
+    size_t p0 = p, q0 = q, from_a = *i, from_b = *j;
     while (p < a.len && is_digit(a.ptr[p]))
         p++;
     while (q < b.len && is_digit(b.ptr[q]))
@@ -25,7 +26,8 @@ static int digits_cmp(struct tel_span a, size_t *i, struct tel_span b, size_t *j
     *j = q;
     if (p - p0 != q - q0)
         return p - p0 < q - q0 ? -1 : 1;
-    return p > p0 ? memcmp(a.ptr + p0, b.ptr + q0, p - p0) : 0;
+    int c = p > p0 ? memcmp(a.ptr + p0, b.ptr + q0, p - p0) : 0;
+    return c ? c : (p - from_a > q - from_b) - (p - from_a < q - from_b);
 }
 
 int tel_order_natural(struct tel_span a, struct tel_span b)
@@ -38,6 +40,8 @@ int tel_order_natural(struct tel_span a, struct tel_span b)
                 return c;
             continue;
         }
+        if (is_digit(a.ptr[i]) != is_digit(b.ptr[j]))
+            return is_digit(a.ptr[i]) ? -1 : 1;
         if (a.ptr[i] != b.ptr[j])
             return (unsigned char)a.ptr[i] < (unsigned char)b.ptr[j] ? -1 : 1;
         i++;
@@ -57,6 +61,10 @@ static struct tel_order_key key_of(struct tel_span value, bool any)
     }
     uint32_t ip;
     if (tel_number_i64(value, &key.integer)) {
+        key.cls = TEL_ORDER_NUMBER;
+        key.is_integer = true;
+        key.number = (double)key.integer;
+    } else if (any && tel_number_time(value, &key.integer)) { /* a double has no nanoseconds */
         key.cls = TEL_ORDER_NUMBER;
         key.is_integer = true;
         key.number = (double)key.integer;

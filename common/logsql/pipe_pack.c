@@ -68,15 +68,37 @@ static void add_logfmt(struct tel_buf *out, struct tel_span name, struct tel_spa
         tel_lexer_quote(out, value);
 }
 
+static bool has_wildcard(const struct pack_pipe *k)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (tel_field_is_wildcard(k->names[i]))
+            return true;
+    return false;
+}
+
+/* The fields that were named and are there, in the order of their names in the query. */
+static size_t named_columns(const struct pack_pipe *k, const struct tel_block *block,
+                            struct tel_column *columns)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct tel_column *c = tel_block_column(block, k->names[i]);
+        if (c)
+            columns[n++] = *c;
+    }
+    return n;
+}
+
 static tel_code push(struct tel_stage *stage, const struct tel_block *block, struct tel_error *err)
 {
     const struct pack_pipe *k = (const struct pack_pipe *)stage->pipe;
+    bool by_name = k->count && !has_wildcard(k);
     struct tel_block some = *block;
     struct tel_column *columns =
-        TEL_ARENA_ARRAY(&stage->scratch, struct tel_column, block->column_count + 1);
+        TEL_ARENA_ARRAY(&stage->scratch, struct tel_column, block->column_count + k->count + 1);
     some.columns = columns;
-    some.column_count = 0;
-    for (size_t i = 0; i < block->column_count; i++)
+    some.column_count = by_name ? named_columns(k, block, columns) : 0;
+    for (size_t i = 0; !by_name && i < block->column_count; i++)
         if (!k->count || tel_field_matches_any(k->names, k->count, block->columns[i].name))
             columns[some.column_count++] = block->columns[i];
     struct tel_span *out = TEL_ARENA_ARRAY(&stage->scratch, struct tel_span, block->rows + 1);

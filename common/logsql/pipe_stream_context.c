@@ -1,6 +1,7 @@
 /*
  * stream_context before N after M [time_window d]: each row that came, with its neighbours in its
- * stream. Chunks that do not touch are separated by a row whose _msg is "---".
+ * stream. What has the time of such a row comes with it, and is not counted. There is a chunk per
+ * time, and each ends with a row whose _msg is "---" if there are several, as in VictoriaLogs.
  *
  * The neighbours come from another query per stream, over the times of its rows and the window
  * around them; of what that gives, only the rows next to a match are kept.
@@ -32,7 +33,6 @@ struct context_state {
     struct tel_arena arena;
     struct tel_rowset set; /* of the stream that is being read */
     TEL_VEC(struct tel_row *) rows;
-    bool emitted;
 };
 
 static tel_code parse(struct tel_parser *p, struct tel_pipe **ret)
@@ -182,54 +182,93 @@ static tel_code emit_separator(struct tel_stage *stage, const struct tel_row *be
     return tel_stage_emit(stage, &out, err);
 }
 
-static tel_code emit_stream(struct tel_stage *stage, const struct context_stream *s,
-                            struct tel_error *err)
+/* The first of the n rows that is at time_ns or later. */
+static size_t first_at(struct tel_row *const *rows, size_t n, int64_t time_ns)
+{
+    size_t low = 0;
+    while (low < n) {
+        size_t mid = low + (n - low) / 2;
+        if (rows[mid]->key.time_ns < time_ns)
+            low = mid + 1;
+        else
+            n = mid;
+    }
+    return low;
+}
+
+/* The times of the hits, each once: a chunk each. */
+static size_t distinct_times(const struct context_stream *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->hits.len; i++)
+        n += i == 0 || s->hits.items[i].time_ns != s->hits.items[i - 1].time_ns;
+    return n;
+}
+
+/* All rows at time_ns, those before it from *done on, those after it up to the next hit. */
+static tel_code emit_chunk(struct tel_stage *stage, int64_t time_ns, size_t next_hit, bool separate,
+                           size_t *done, struct tel_error *err)
 {
     const struct context_pipe *c = (const struct context_pipe *)stage->pipe;
     struct context_state *st = stage->state;
-    size_t n = st->rows.len;
-    if (n == 0)
+    size_t low = first_at(st->rows.items, st->rows.len, time_ns);
+    size_t high = first_at(st->rows.items, st->rows.len, time_ns + 1);
+    size_t from = TEL_MAX(*done, low - (size_t)TEL_MIN(c->before, (uint64_t)low));
+    size_t to = high + (size_t)TEL_MIN(c->after, (uint64_t)(next_hit - high));
+    *done = to;
+    if (from >= to)
         return TEL_OK;
-    qsort(st->rows.items, n, sizeof *st->rows.items, by_key);
-    bool *wanted = tel_calloc(n, sizeof *wanted);
-    for (size_t i = 0; i < n; i++) {
-        if (!bsearch(&st->rows.items[i]->key, s->hits.items, s->hits.len, sizeof *s->hits.items,
-                     compare_keys))
-            continue;
-        size_t from = i - (size_t)TEL_MIN(c->before, (uint64_t)i);
-        size_t to = i + (size_t)TEL_MIN(c->after, (uint64_t)(n - 1 - i));
-        for (size_t k = from; k <= to; k++)
-            wanted[k] = true;
-    }
-    tel_code rc = TEL_OK;
-    const struct tel_row *last = NULL;
-    for (size_t i = 0; i < n && rc == TEL_OK;) {
-        size_t end = i;
-        while (end < n && wanted[end])
-            end++;
-        if (end == i) {
-            i++;
-            continue;
-        }
-        if (last || st->emitted)
-            rc = emit_separator(stage, last ? last : st->rows.items[i], err);
-        if (rc == TEL_OK)
-            rc = tel_rows_emit(stage, st->rows.items + i, end - i, (struct tel_span){0}, NULL, err);
-        last = st->rows.items[end - 1];
-        i = end;
-    }
-    st->emitted = st->emitted || last;
-    free(wanted);
+    tel_code rc =
+        tel_rows_emit(stage, st->rows.items + from, to - from, (struct tel_span){0}, NULL, err);
+    if (rc == TEL_OK && separate)
+        rc = emit_separator(stage, st->rows.items[to - 1], err);
     return rc;
+}
+
+static tel_code emit_stream(struct tel_stage *stage, const struct context_stream *s,
+                            struct tel_error *err)
+{
+    struct context_state *st = stage->state;
+    size_t n = st->rows.len, done = 0;
+    bool separate = st->streams.len > 1 || distinct_times(s) > 1;
+    tel_code rc = TEL_OK;
+    if (n > 1)
+        qsort(st->rows.items, n, sizeof *st->rows.items, by_key);
+    for (size_t i = 0; i < s->hits.len && rc == TEL_OK;) {
+        size_t next = i + 1;
+        while (next < s->hits.len && s->hits.items[next].time_ns == s->hits.items[i].time_ns)
+            next++;
+        size_t next_hit = next < s->hits.len
+                              ? first_at(st->rows.items, n, s->hits.items[next].time_ns)
+                              : n;
+        rc = emit_chunk(stage, s->hits.items[i].time_ns, next_hit, separate, &done, err);
+        i = next;
+    }
+    return rc;
+}
+
+static int by_first_hit(const void *a, const void *b)
+{
+    return tel_row_key_cmp((*(struct context_stream *const *)a)->hits.items,
+                           (*(struct context_stream *const *)b)->hits.items);
+}
+
+static void sort_streams(struct context_state *st)
+{
+    for (size_t i = 0; i < st->streams.len; i++)
+        qsort(st->streams.items[i]->hits.items, st->streams.items[i]->hits.len,
+              sizeof *st->streams.items[i]->hits.items, compare_keys);
+    if (st->streams.len > 1)
+        qsort(st->streams.items, st->streams.len, sizeof *st->streams.items, by_first_hit);
 }
 
 static tel_code finish(struct tel_stage *stage, struct tel_error *err)
 {
     struct context_state *st = stage->state;
     tel_code rc = TEL_OK;
+    sort_streams(st);
     for (size_t i = 0; i < st->streams.len && rc == TEL_OK; i++) {
         struct context_stream *s = st->streams.items[i];
-        qsort(s->hits.items, s->hits.len, sizeof *s->hits.items, compare_keys);
         rc = read_stream(stage, s, err);
         if (rc == TEL_OK)
             rc = emit_stream(stage, s, err);

@@ -97,9 +97,8 @@ static tel_code run_json(void *ctx, struct tel_span value, struct tel_unpacker *
     struct tel_json_fields found = {0};
     (void)err;
     value = tel_span_trim(value);
-    if (value.len == 0 || value.ptr[0] != '{')
-        return TEL_OK;
-    tel_json_object(value, tel_unpack_arena(u), &found);
+    if (value.len && value.ptr[0] == '{')
+        tel_json_object(value, tel_unpack_arena(u), &found);
     add_fields(u, &pipe->unpack, &found);
     return TEL_OK;
 }

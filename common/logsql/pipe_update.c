@@ -252,6 +252,8 @@ static tel_code do_replace_regexp(void *ctx, struct tel_span v, struct tel_buf *
     const struct update_pipe *u = ctx;
     struct tel_span groups[TEL_REGEX_GROUPS_MAX];
     size_t at = 0, count, copied = 0, last_end = SIZE_MAX;
+    if (v.len == 0) /* a field that is not there stays so, whatever matches nothing */
+        return TEL_OK;
     for (uint64_t n = 0; at <= v.len && (u->limit == 0 || n < u->limit);) {
         tel_code rc = tel_regex_exec(u->regex, v, at, groups, &count, err);
         if (rc != TEL_OK)
@@ -431,11 +433,12 @@ static tel_code do_len(void *ctx, struct tel_span v, struct tel_buf *out, struct
     return TEL_OK;
 }
 
+/* 53 bits, which every reader of JSON numbers keeps, as VictoriaLogs cuts them. */
 static tel_code do_hash(void *ctx, struct tel_span v, struct tel_buf *out, struct tel_error *err)
 {
     (void)ctx;
     (void)err;
-    tel_buf_add_u64(out, tel_xxh64(v));
+    tel_buf_add_u64(out, tel_xxh64(v) & ((1ULL << 53) - 1));
     return TEL_OK;
 }
 

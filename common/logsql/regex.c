@@ -80,6 +80,23 @@ static bool is_special(char c)
     return c && strchr("\\^$.|?*+()[]{}", c);
 }
 
+/* The end of the class that begins at p[i]; p.len if it has none. */
+static size_t class_end(struct tel_span p, size_t i)
+{
+    size_t j = i + 1;
+    j += j < p.len && p.ptr[j] == '^';
+    j += j < p.len && p.ptr[j] == ']';
+    while (j < p.len && p.ptr[j] != ']') {
+        if (p.ptr[j] == '[' && j + 1 < p.len && p.ptr[j + 1] == ':') { /* [:alpha:] */
+            const char *close = memchr(p.ptr + j + 2, ']', p.len - j - 2);
+            if (close && close[-1] == ':')
+                j = (size_t)(close - p.ptr);
+        }
+        j += p.ptr[j] == '\\' ? 2 : 1;
+    }
+    return j < p.len ? j + 1 : p.len;
+}
+
 /* The length of a class, group or escape that starts at p[i], as far as finding literals needs it;
  * SIZE_MAX when it is too much for that. */
 static size_t skip_atom(struct tel_span p, size_t i)
@@ -313,6 +330,59 @@ static void find_groups(struct tel_regex *re)
     }
 }
 
+/*
+ * \S, \W and \D outside a class as a class of one: over texts that may be no UTF-8, PCRE2's machine
+ * code (10.42) takes none of the characters beyond ASCII for them, and inside a class it does. False:
+ * there is nothing to change.
+ */
+static bool negations_as_classes(struct tel_span p, struct tel_buf *out)
+{
+    bool changed = false;
+    for (size_t i = 0; i < p.len;) {
+        size_t end = i + 1;
+        bool escape = p.ptr[i] == '\\' && i + 1 < p.len;
+        if (escape && p.ptr[i + 1] == 'Q')
+            return false; /* quoted text: too rare to follow */
+        if (escape)
+            end = i + 2;
+        else if (p.ptr[i] == '[')
+            end = class_end(p, i);
+        if (escape && strchr("SWD", p.ptr[i + 1]) && p.ptr[i + 1]) {
+            tel_buf_printf(out, "[\\%c]", p.ptr[i + 1]);
+            changed = true;
+        } else {
+            tel_buf_add(out, p.ptr + i, end - i);
+        }
+        i = end;
+    }
+    return changed;
+}
+
+static pcre2_code *compile(struct tel_span pattern, uint32_t options, int *code, PCRE2_SIZE *offset)
+{
+    return pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len, options, code,
+                         offset, NULL);
+}
+
+/* Errors point into the pattern as it was given, so that is compiled first. */
+static pcre2_code *compile_mended(struct tel_span pattern, uint32_t options, int *code,
+                                  PCRE2_SIZE *offset)
+{
+    pcre2_code *compiled = compile(pattern, options, code, offset);
+    struct tel_buf mended = {0};
+    int ignored;
+    PCRE2_SIZE ignored_at;
+    if (compiled && negations_as_classes(pattern, &mended)) {
+        pcre2_code *better = compile(tel_buf_span(&mended), options, &ignored, &ignored_at);
+        if (better) {
+            pcre2_code_free(compiled);
+            compiled = better;
+        }
+    }
+    tel_buf_free(&mended);
+    return compiled;
+}
+
 tel_code tel_regex_new(struct tel_span pattern, bool anchored, struct tel_regex **ret,
                        size_t *ret_offset, struct tel_error *err)
 {
@@ -328,8 +398,7 @@ tel_code tel_regex_new(struct tel_span pattern, bool anchored, struct tel_regex 
         options |= PCRE2_ANCHORED | PCRE2_ENDANCHORED;
     int code;
     PCRE2_SIZE offset;
-    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len,
-                                         options, &code, &offset, NULL);
+    pcre2_code *compiled = compile_mended(pattern, options, &code, &offset);
     if (!compiled) {
         char text[128];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);

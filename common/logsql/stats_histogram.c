@@ -88,38 +88,55 @@ static bool merge(const struct tel_stats_func *f, void *state, struct tel_span b
     return true;
 }
 
-static void add_bucket(struct tel_buf *out, size_t start, const char *from, const char *to,
-                       uint64_t hits)
+struct range {
+    char text[72]; /* "8.799e-01...1.000e+00" */
+    uint64_t hits;
+};
+
+static int by_text(const void *a, const void *b)
 {
-    if (out->len > start + 1)
-        tel_buf_add_char(out, ',');
-    tel_buf_printf(out, "{\"vmrange\":\"%s...%s\",\"hits\":%llu}", from, to,
-                   (unsigned long long)hits);
+    return strcmp(((const struct range *)a)->text, ((const struct range *)b)->text);
 }
 
+static size_t add_range(struct range *ranges, size_t n, const char *from, const char *to,
+                        uint64_t hits)
+{
+    if (!hits)
+        return n;
+    snprintf(ranges[n].text, sizeof ranges[n].text, "%s...%s", from, to);
+    ranges[n].hits = hits;
+    return n + 1;
+}
+
+/* In the order of the ranges' text: who compares the array as text must find VictoriaLogs' own. */
 static void result(const struct tel_stats_func *f, const void *state, const struct tel_stage *stage,
                    struct tel_buf *out)
 {
     const struct histogram *h = state;
-    size_t start = out->len;
-    char from[32], to[32];
-    double v = pow(10, MIN_EXP), factor = pow(10, 1.0 / PER_DECADE);
     (void)f;
     (void)stage;
-    tel_buf_add_char(out, '[');
-    if (h->hits && h->hits[LOWER])
-        add_bucket(out, start, "0", "1.000e-09", h->hits[LOWER]);
+    if (!h->hits) {
+        TEL_BUF_ADD_LIT(out, "[]");
+        return;
+    }
+    struct range *ranges = tel_malloc((BUCKETS + 2) * sizeof *ranges);
+    char from[32], to[32];
+    double v = pow(10, MIN_EXP), factor = pow(10, 1.0 / PER_DECADE);
+    size_t n = add_range(ranges, 0, "0", "1.000e-09", h->hits[LOWER]);
     snprintf(from, sizeof from, "%.3e", v);
-    for (size_t i = 0; h->hits && i < BUCKETS; i++) {
+    for (size_t i = 0; i < BUCKETS; i++) {
         v *= factor;
         snprintf(to, sizeof to, "%.3e", v);
-        if (h->hits[i])
-            add_bucket(out, start, from, to, h->hits[i]);
+        n = add_range(ranges, n, from, to, h->hits[i]);
         memcpy(from, to, sizeof from);
     }
-    if (h->hits && h->hits[UPPER])
-        add_bucket(out, start, "1.000e+18", "+Inf", h->hits[UPPER]);
-    tel_buf_add_char(out, ']');
+    n = add_range(ranges, n, "1.000e+18", "+Inf", h->hits[UPPER]);
+    qsort(ranges, n, sizeof *ranges, by_text);
+    for (size_t i = 0; i < n; i++)
+        tel_buf_printf(out, "%c{\"vmrange\":\"%s\",\"hits\":%llu}", i ? ',' : '[', ranges[i].text,
+                       (unsigned long long)ranges[i].hits);
+    TEL_BUF_ADD_LIT(out, "]");
+    free(ranges);
 }
 
 static void drop(void *state)

@@ -150,27 +150,30 @@ static void result_count(const struct tel_stats_func *f, const void *state,
     tel_buf_add_u64(out, ((const struct tel_strset *)state)->len);
 }
 
-static int by_nature(const void *a, const void *b)
+static int by_value(const void *a, const void *b)
 {
-    return tel_order_natural(*(const struct tel_span *)a, *(const struct tel_span *)b);
+    const struct tel_order_key *x = a, *y = b;
+    int c = tel_order_cmp(x, y);
+    return c ? c : tel_order_natural(x->text, y->text);
 }
 
 static void result_values(const struct tel_stats_func *f, const void *state,
                           const struct tel_stage *stage, struct tel_buf *out)
 {
     const struct tel_strset *set = state;
-    struct tel_span *all = tel_malloc((set->len + 1) * sizeof *all);
+    struct tel_order_key *all = tel_malloc((set->len + 1) * sizeof *all);
+    struct tel_span value;
     size_t pos = 0, n = 0;
     (void)f;
     (void)stage;
-    while (n < set->len && tel_strset_next(set, &pos, &all[n]))
-        n++;
-    qsort(all, n, sizeof *all, by_nature);
+    while (n < set->len && tel_strset_next(set, &pos, &value))
+        all[n++] = tel_order_key_any(value);
+    qsort(all, n, sizeof *all, by_value);
     tel_buf_add_char(out, '[');
     for (size_t i = 0; i < n; i++) {
         if (i)
             tel_buf_add_char(out, ',');
-        tel_json_embed(out, all[i]);
+        tel_json_embed(out, all[i].text);
     }
     tel_buf_add_char(out, ']');
     free(all);

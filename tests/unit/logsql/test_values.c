@@ -330,6 +330,37 @@ static void test_regex_is_limited(void **state)
     tel_buf_free(&text);
 }
 
+/* What is no ASCII is no space, no digit and no word's character, compiled to machine code or not. */
+static void test_regex_negations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text, *match;
+    } table[] = {
+        {"^\\S+", "a\xf0\x9f\x98\x80\xc3\xa9 b", "a\xf0\x9f\x98\x80\xc3\xa9"},
+        {"a\\W", "xa\xf0\x9f\x98\x80", "a\xf0\x9f\x98\x80"},
+        {"\\D+", "1\xc3\xa9-2", "\xc3\xa9-"},
+        {"[^\\S]+", "a \t\xc3\xa9", " \t"},
+        {"[]\\S]+", "] b", "]"},
+        {"[[:space:]\\S]+\\S", " \xc3\xa9", " \xc3\xa9"},
+        {"\\\\S", "a\\S", "\\S"},
+        {"\\Q\\S\\E", "a\\S", "\\S"},
+        {"\\[\\S", "[\xc3\xa9", "[\xc3\xa9"},
+    };
+    for (size_t i = 0; i < TEL_ARRAY_LEN(table); i++) {
+        struct tel_regex *re;
+        struct tel_error err = {0};
+        struct tel_span groups[TEL_REGEX_GROUPS_MAX];
+        size_t count;
+        assert_int_equal(tel_regex_new(sp(table[i].pattern), false, &re, NULL, &err), TEL_OK);
+        assert_int_equal(tel_regex_exec(re, sp(table[i].text), 0, groups, &count, &err), TEL_OK);
+        if (count == 0 || !tel_span_eq_cstr(groups[0], table[i].match))
+            fail_msg("%s in %s finds %.*s", table[i].pattern, table[i].text,
+                     TEL_SPAN_ARG(count ? groups[0] : sp("nothing")));
+        tel_regex_free(re);
+    }
+}
+
 static void test_buckets(void **state)
 {
     (void)state;
@@ -494,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_near),           cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_numbers_print),  cmocka_unit_test(test_order),
         cmocka_unit_test(test_regex_literals), cmocka_unit_test(test_regex_reach), cmocka_unit_test(test_regex_is_limited),
+        cmocka_unit_test(test_regex_negations),
         cmocka_unit_test(test_buckets),        cmocka_unit_test(test_xxh64),
         cmocka_unit_test(test_labels),         cmocka_unit_test(test_pruning),
         cmocka_unit_test(test_field_sets),
