@@ -22,7 +22,7 @@ static const char usage_search[] =
     "Finds log events. QUERY is LogsQL: words, \"phrases\", field:value, AND OR NOT, {app=\"x\"}, | pipes.\n"
     "\n"
     "  -s, --start TIME    not before; RFC 3339, or how long ago: 15m, 1h, 2d\n"
-    "  -e, --end TIME      before\n"
+    "  -e, --end TIME      up to (a whole second is all of it)\n"
     "  -n, --limit N       the newest N only\n"
     "  -o, --output FORMAT text (default), json (lines), raw (messages as they are)\n"
     "      --all           every match, newest first, page by page: for large outputs, in bounded memory; nothing\n"

@@ -1,5 +1,6 @@
 /* Arguments of the HTTP face, from the query string, a form, and headers. */
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -42,6 +43,8 @@ static bool read_tenant(struct tel_http_request *req, struct tel_span *ret)
     }
     bool named = tel_http_header(req, "AccountID", &account);
     named |= tel_http_header(req, "ProjectID", &project);
+    account = account.len ? account : TEL_SPAN("0");
+    project = project.len ? project : TEL_SPAN("0");
     if (!tel_span_to_u64(account, &a) || !tel_span_to_u64(project, &p) || a > UINT32_MAX ||
         p > UINT32_MAX) {
         tel_http_reply_error(req, 400, "AccountID and ProjectID are 32-bit numbers");
@@ -74,8 +77,11 @@ bool select_arg_uint(struct tel_http_request *req, const char *name, uint64_t de
 {
     struct tel_span value;
     uint64_t n;
+    int64_t negative;
     *ret = def;
     if (!tel_http_param(req, name, &value) || value.len == 0)
+        return true;
+    if (tel_number_i64(value, &negative) && negative < 0) /* none, as the reference has it */
         return true;
     if (!tel_number_u64(value, &n)) {
         reply_bad(req, name, value, "expected a number");
@@ -83,6 +89,18 @@ bool select_arg_uint(struct tel_http_request *req, const char *name, uint64_t de
     }
     *ret = n;
     return true;
+}
+
+/* 1.5, 1e3, -1 */
+static bool read_float(struct tel_span s, double *ret)
+{
+    bool digits = false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (!s.ptr[i] || !strchr("0123456789.eE+-", s.ptr[i]))
+            return false;
+        digits = digits || (s.ptr[i] >= '0' && s.ptr[i] <= '9');
+    }
+    return digits && tel_number_parse(s, ret);
 }
 
 bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t def_ns,
@@ -96,7 +114,7 @@ bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t
         return true;
     if (!tel_number_duration(value, &ns)) {
         /* a bare number is in seconds, as Prometheus has it */
-        if (!tel_number_decimal(value, &seconds) || seconds < -9e9 || seconds > 9e9) {
+        if (!read_float(value, &seconds) || seconds < -9e9 || seconds > 9e9) {
             reply_bad(req, name, value, "expected a duration such as 10s, 5m or 1h30m");
             return false;
         }
@@ -106,17 +124,28 @@ bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t
     return true;
 }
 
+/* Leaves *ret_ns as it is if there is none. */
 static bool read_time(struct tel_http_request *req, const char *name, int64_t now_ns,
                       int64_t *ret_ns)
 {
     struct tel_span value;
     if (!tel_http_param(req, name, &value) || value.len == 0)
         return true;
+    double seconds;
     if (tel_parse_time(value, now_ns, false, ret_ns))
         return true;
+    if (read_float(value, &seconds) && fabs(seconds) < 9e9) { /* below 0: back from now */
+        *ret_ns = (int64_t)(seconds * 1e9) + (seconds < 0 ? now_ns : 0);
+        return true;
+    }
     reply_bad(req, name, value,
               "expected a time such as 2026-01-31T10:00:00Z, Unix seconds, now or -5m");
     return false;
+}
+
+bool select_arg_at(struct tel_http_request *req, const char *name, int64_t *ret_ns)
+{
+    return read_time(req, name, *ret_ns, ret_ns);
 }
 
 bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now_ns,
@@ -124,6 +153,19 @@ bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now
 {
     *ret_ns = now_ns;
     return read_time(req, name, now_ns, ret_ns);
+}
+
+/* end=, as the bound that is not asked for any more. As in VictoriaLogs 1.26 what is at `end` belongs
+ * to it: all of the second if it is a whole one, all of the millisecond if it is that. */
+static bool read_end(struct tel_http_request *req, int64_t now_ns, int64_t *ret_ns)
+{
+    int64_t at = INT64_MAX;
+    if (!read_time(req, "end", now_ns, &at))
+        return false;
+    int64_t unit = at % TEL_NS_PER_S == 0 ? TEL_NS_PER_S : at % TEL_NS_PER_MS == 0 ? TEL_NS_PER_MS : 1;
+    if (at == INT64_MAX || __builtin_add_overflow(at, unit, ret_ns))
+        *ret_ns = INT64_MAX;
+    return true;
 }
 
 /* timeout=x is taken for none, as the reference does. */
@@ -146,6 +188,12 @@ static void read_timeout(struct tel_http_request *req, int64_t *ret_ms)
 static bool is_false(struct tel_span s)
 {
     return tel_span_eq_cstr(s, "0") || tel_span_eq_cstr(s, "false") || tel_span_eq_cstr(s, "no");
+}
+
+bool select_arg_flag(struct tel_http_request *req, const char *name)
+{
+    struct tel_span value;
+    return tel_http_param(req, name, &value) && value.len > 0 && !is_false(value);
 }
 
 static bool read_explain(struct tel_http_request *req, enum query_explain *ret)
@@ -194,7 +242,7 @@ bool select_args_read(struct select *s, struct tel_http_request *req, bool pagin
     p->gone_ctx = req;
     int64_t start = INT64_MIN, end = INT64_MAX;
     if (!read_tenant(req, &p->tenant) || !select_arg_required(req, "query", &p->text) ||
-        !read_time(req, "start", p->now_ns, &start) || !read_time(req, "end", p->now_ns, &end))
+        !read_time(req, "start", p->now_ns, &start) || !read_end(req, p->now_ns, &end))
         return false;
     if (start != INT64_MIN || end != INT64_MAX) {
         p->start_ns = start;
@@ -260,6 +308,20 @@ void select_args_done(struct select_args *args)
 {
     tel_query_done(args->tree);
     args->tree = NULL;
+}
+
+void select_events(const struct tel_query *tree, struct tel_query *ret)
+{
+    static const char *const hiding[] = {"fields", "delete", "rename"};
+    size_t keep = 0;
+    *ret = *tree;
+    for (bool whole = true; whole && keep < tree->pipe_count; keep += whole) {
+        ret->pipe_count = keep + 1;
+        whole = tel_query_is_row_local(ret);
+        for (size_t i = 0; i < TEL_ARRAY_LEN(hiding); i++)
+            whole = whole && strcmp(tree->pipes[keep]->ops->name, hiding[i]) != 0;
+    }
+    ret->pipe_count = keep;
 }
 
 struct tel_span select_query_with(struct tel_http_request *req, const struct tel_query *tree,

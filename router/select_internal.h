@@ -32,11 +32,17 @@ bool select_arg_duration(struct tel_http_request *req, const char *name, int64_t
                          int64_t *ret_ns);
 bool select_arg_time(struct tel_http_request *req, const char *name, int64_t now_ns,
                      int64_t *ret_ns); /* now if absent */
+/* The moment that is given; *ret_ns, which counts as now, stays if none is. */
+bool select_arg_at(struct tel_http_request *req, const char *name, int64_t *ret_ns);
+bool select_arg_flag(struct tel_http_request *req, const char *name); /* there, and not 0 or false */
 bool select_arg_required(struct tel_http_request *req, const char *name, struct tel_span *ret);
 
 /* extra_filters and extra_stream_filters (select_extra.c): into params.extra_filter. */
 bool select_extra_read(struct tel_http_request *req, struct query_params *params);
 
+/* The events that a query is about: its filter and the leading pipes that work row by row and hide no
+ * field. What counts streams, fields, values and hits counts those. *ret shares all with *tree. */
+void select_events(const struct tel_query *tree, struct tel_query *ret);
 /* The query with pipes behind it: "<query> | <formatted>", in the request's arena. */
 struct tel_span select_query_with(struct tel_http_request *req, const struct tel_query *tree,
                                   const char *fmt, ...) TEL_PRINTF(3, 4);
@@ -64,6 +70,7 @@ struct select_hit {
 struct select_hits {
     struct tel_arena *arena;
     struct tel_span field; /* the column that holds the values; empty: "value" */
+    bool with_empty;       /* the answer counts rows without the field, too */
     struct select_hit *items;
     size_t len, cap;
 };

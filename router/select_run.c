@@ -139,8 +139,8 @@ void select_hits_reply(struct tel_http_request *req, struct select_hits *hits, u
     size_t shown = 0;
     TEL_BUF_ADD_LIT(&out, "{\"values\":[");
     for (size_t i = 0; i < hits->len && (limit == 0 || shown < limit); i++) {
-        if (hits->items[i].value.len == 0)
-            continue; /* rows without the field */
+        if (hits->items[i].value.len == 0 && !hits->with_empty)
+            continue;
         if (shown++ > 0)
             tel_buf_add_char(&out, ',');
         TEL_BUF_ADD_LIT(&out, "{\"value\":");

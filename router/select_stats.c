@@ -42,6 +42,7 @@ struct series {
     /* of stats */
     const struct tel_query *tree;
     const struct tel_pipe *stats;
+    size_t stats_index; /* where it stands in tree */
     int64_t time_ns;
     bool range;
     size_t count;
@@ -179,15 +180,6 @@ static void hits_reply(struct tel_http_request *req, struct series *s)
     tel_buf_free(&out);
 }
 
-/* Pipes that gather rows have nothing to do with when events happened: hits are of the filter then.
- */
-static void drop_gathering_pipes(const struct tel_query *tree, struct tel_query *ret)
-{
-    *ret = *tree;
-    if (!tel_query_is_row_local(tree))
-        ret->pipe_count = 0;
-}
-
 static size_t field_params(struct tel_http_request *req, struct tel_span **ret)
 {
     size_t count, n = 0;
@@ -234,7 +226,7 @@ void select_hits_handler(void *ctx, struct tel_http_request *req)
     struct tel_span *fields;
     size_t field_count = field_params(req, &fields);
     struct tel_query rows;
-    drop_gathering_pipes(args.tree, &rows);
+    select_events(args.tree, &rows);
     struct tel_buf pipe = {0};
     TEL_BUF_ADD_LIT(&pipe, "stats by (_time");
     print_step(&pipe, step_ns, offset_ns);
@@ -296,15 +288,20 @@ void select_facets_handler(void *ctx, struct tel_http_request *req)
 {
     struct select *sel = ctx;
     struct select_args args;
-    uint64_t limit, values_max, length_max, keep_const;
+    uint64_t limit, values_max, length_max;
     if (!select_arg_uint(req, "limit", 10, &limit) ||
         !select_arg_uint(req, "max_values_per_field", 1000, &values_max) ||
         !select_arg_uint(req, "max_value_len", 128, &length_max) ||
-        !select_arg_uint(req, "keep_const_fields", 0, &keep_const) ||
         !select_args_read(sel, req, false, &args))
         return;
+    bool keep_const = select_arg_flag(req, "keep_const_fields");
+    limit = limit ? limit : 10;
+    values_max = values_max ? values_max : 1000;
+    length_max = length_max ? length_max : 128;
+    struct tel_query rows;
+    select_events(args.tree, &rows);
     args.params.text = select_query_with(
-        req, args.tree, "facets %llu max_values_per_field %llu max_value_len %llu%s",
+        req, &rows, "facets %llu max_values_per_field %llu max_value_len %llu%s",
         (unsigned long long)limit, (unsigned long long)values_max, (unsigned long long)length_max,
         keep_const ? " keep_const_fields" : "");
     struct facets f = {.arena = tel_http_arena(req)};
@@ -348,11 +345,15 @@ static const struct tel_pipe *find_stats(const struct tel_query *tree, size_t *r
     return NULL;
 }
 
+/* What stats groups by, and what a format behind it makes, is a label; all else is a metric. */
 static bool is_label(const struct series *s, struct tel_span name)
 {
-    struct tel_span by;
+    struct tel_span by, made;
     for (size_t i = 0; tel_stats_by_field(s->stats, i, &by); i++)
         if (tel_span_eq(by, name))
+            return true;
+    for (size_t i = s->stats_index + 1; i < s->tree->pipe_count; i++)
+        if (tel_format_result(s->tree->pipes[i], &made) && tel_span_eq(made, name))
             return true;
     return false;
 }
@@ -456,6 +457,7 @@ static void stats_answer(struct select *sel, struct tel_http_request *req, bool 
     struct select_args args;
     int64_t step_ns = 0, offset_ns = 0, time_ns = 0;
     size_t index = 0;
+    tel_http_errors_as_json(req);
     if ((range && !step_read(req, "1m", TEL_NS_PER_DAY, &step_ns, &offset_ns)) ||
         !select_args_read(sel, req, false, &args))
         return;
@@ -465,10 +467,18 @@ static void stats_answer(struct select *sel, struct tel_http_request *req, bool 
         return;
     }
     if (!range) {
+        struct tel_span given;
         s.time_ns = time_ns;
         args.params.now_ns = time_ns;
+        /* What is counted up to `end` is so at `end`. */
+        if (!tel_http_param(req, "time", &given) && !select_arg_at(req, "end", &s.time_ns)) {
+            select_args_done(&args);
+            return;
+        }
     }
+    s.tree = args.tree;
     s.stats = find_stats(args.tree, &index);
+    s.stats_index = index;
     if (!s.stats) {
         tel_http_reply_error(req, 422, "the query has no stats pipe");
     } else {

@@ -17,12 +17,15 @@ static bool count_field(struct select *s, struct tel_http_request *req, struct s
     tel_print_token(&pipe, field);
     TEL_BUF_ADD_LIT(&pipe, ") count() as hits");
     *ret = (struct select_hits){.arena = tel_http_arena(req), .field = field};
-    args->params.text = select_query_with(req, args->tree, "%s", tel_buf_cstr(&pipe));
+    struct tel_query rows;
+    select_events(args->tree, &rows);
+    args->params.text = select_query_with(req, &rows, "%s", tel_buf_cstr(&pipe));
     tel_buf_free(&pipe);
     return select_run(s, req, &args->params, select_hits_sink, ret);
 }
 
-static void answer_field(struct select *s, struct tel_http_request *req, struct tel_span field)
+static void answer_field(struct select *s, struct tel_http_request *req, struct tel_span field,
+                         bool with_empty)
 {
     struct select_args args;
     struct select_hits hits;
@@ -32,6 +35,7 @@ static void answer_field(struct select *s, struct tel_http_request *req, struct 
     args.params.limit = args.params.offset = 0;
     if (count_field(s, req, &args, field, &hits)) {
         select_hits_sort(&hits);
+        hits.with_empty = with_empty;
         select_hits_reply(req, &hits, limit);
     }
     select_args_done(&args);
@@ -39,19 +43,19 @@ static void answer_field(struct select *s, struct tel_http_request *req, struct 
 
 void select_streams_handler(void *ctx, struct tel_http_request *req)
 {
-    answer_field(ctx, req, TEL_SPAN(TEL_FIELD_STREAM));
+    answer_field(ctx, req, TEL_SPAN(TEL_FIELD_STREAM), false);
 }
 
 void select_stream_ids_handler(void *ctx, struct tel_http_request *req)
 {
-    answer_field(ctx, req, TEL_SPAN(TEL_FIELD_STREAM_ID));
+    answer_field(ctx, req, TEL_SPAN(TEL_FIELD_STREAM_ID), false);
 }
 
 void select_field_values_handler(void *ctx, struct tel_http_request *req)
 {
     struct tel_span field;
     if (select_arg_required(req, "field", &field))
-        answer_field(ctx, req, field);
+        answer_field(ctx, req, field, true);
 }
 
 void select_field_names_handler(void *ctx, struct tel_http_request *req)
@@ -64,7 +68,9 @@ void select_field_names_handler(void *ctx, struct tel_http_request *req)
     uint64_t limit = args.params.limit;
     args.params.limit = args.params.offset = 0;
     hits = (struct select_hits){.arena = tel_http_arena(req), .field = TEL_SPAN("name")};
-    args.params.text = select_query_with(req, args.tree, "field_names");
+    struct tel_query rows;
+    select_events(args.tree, &rows);
+    args.params.text = select_query_with(req, &rows, "field_names");
     if (select_run(s, req, &args.params, select_hits_sink, &hits)) {
         select_hits_sort(&hits);
         select_hits_reply(req, &hits, limit);

@@ -208,4 +208,7 @@ bool tel_pipe_is_reserved(struct tel_span word);
 /* The one field that `fields` and `uniq` pipes leave, as subqueries need it. */
 bool tel_pipe_single_field(const struct tel_pipe *pipe, struct tel_span *ret);
 
+/* The field that a format pipe makes; false: it is another pipe. */
+bool tel_format_result(const struct tel_pipe *pipe, struct tel_span *ret);
+
 #endif

@@ -357,3 +357,11 @@ const struct tel_pipe_ops tel_pipe_format = {.name = "format",
                                              .needed = needed,
                                              .filters = filters,
                                              .push = push};
+
+bool tel_format_result(const struct tel_pipe *pipe, struct tel_span *ret)
+{
+    if (pipe->ops != &tel_pipe_format)
+        return false;
+    *ret = ((const struct format_pipe *)pipe)->result;
+    return true;
+}

@@ -83,7 +83,7 @@ async function lines(res, each) {
 function args() {
   const a = { query: $('query').value.trim() || '*' };
   ranged = rangeOf();
-  if (ranged) { a.start = new Date(ranged[0]).toISOString(); a.end = new Date(ranged[1]).toISOString(); }
+  if (ranged) { a.start = new Date(ranged[0]).toISOString(); a.end = new Date(ranged[1] - 1).toISOString(); }
   return a;
 }
 
@@ -229,7 +229,7 @@ async function drawHits(a, signal, within = ranged) {
     const first = within ? Math.floor(within[0] / step / 1000) * step * 1000 : Math.min(...counts.keys());
     const last = within ? within[1] - 1 : Math.max(...counts.keys());
     if (!within && last - first < 4 * UNIT.d) {
-      const from = new Date(first).toISOString(), to = new Date(last + UNIT.d).toISOString();
+      const from = new Date(first).toISOString(), to = new Date(last + UNIT.d - 1).toISOString();
       await drawHits({ ...a, start: from, end: to }, signal, [first, last + UNIT.d]);
       return;
     }

@@ -55,7 +55,7 @@ struct tel_http_request {
     uint64_t body_wire; /* bytes received, before decoding */
     uint64_t body_held; /* what it counts in server->bodies_held */
     struct tel_http_decoder *decoder;
-    bool had_body, handled, replied;
+    bool had_body, handled, replied, json_errors;
     bool in_body; /* libmicrohttpd takes no response while it hands over the body: */
     struct MHD_Response *early; /* a reply to a piece is sent when the body has ended */
     unsigned early_status;

@@ -456,6 +456,18 @@ void tel_http_reply(struct tel_http_request *req, unsigned status, const char *c
                                                   MHD_RESPMEM_MUST_COPY));
 }
 
+static void reply_json_error(struct tel_http_request *req, unsigned status, struct tel_span text)
+{
+    struct tel_buf out = {0};
+    if (status == MHD_HTTP_BAD_REQUEST)
+        status = MHD_HTTP_UNPROCESSABLE_CONTENT;
+    tel_buf_printf(&out, "{\"status\":\"error\",\"errorType\":\"%u\",\"error\":", status);
+    tel_buf_add_json(&out, text);
+    TEL_BUF_ADD_LIT(&out, "}\n");
+    tel_http_reply(req, status, "application/json", tel_buf_span(&out));
+    tel_buf_free(&out);
+}
+
 void tel_http_reply_error(struct tel_http_request *req, unsigned status, const char *fmt, ...)
 {
     char text[2048];
@@ -464,8 +476,17 @@ void tel_http_reply_error(struct tel_http_request *req, unsigned status, const c
     int n = vsnprintf(text, sizeof(text) - 1, fmt, args);
     va_end(args);
     size_t len = n < 0 ? 0 : TEL_MIN((size_t)n, sizeof(text) - 2);
+    if (req->json_errors) {
+        reply_json_error(req, status, tel_span_make(text, len));
+        return;
+    }
     text[len++] = '\n';
     tel_http_reply(req, status, "text/plain; charset=utf-8", tel_span_make(text, len));
+}
+
+void tel_http_errors_as_json(struct tel_http_request *req)
+{
+    req->json_errors = true;
 }
 
 unsigned tel_http_status_of(tel_code code)

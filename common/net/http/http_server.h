@@ -118,6 +118,9 @@ void tel_http_reply(struct tel_http_request *req, unsigned status, const char *c
 /* text/plain, with a line feed behind the text. */
 void tel_http_reply_error(struct tel_http_request *req, unsigned status, const char *fmt, ...)
     TEL_PRINTF(3, 4);
+/* From here on errors are JSON as Prometheus has them, {"status":"error","errorType":"422","error":...},
+ * and a bad request is a 422. */
+void tel_http_errors_as_json(struct tel_http_request *req);
 /* The status that fits a code: 400 for INVALID and PARSE, 404, 422 for LIMIT, 503, 504, 500 ... */
 unsigned tel_http_status_of(tel_code code);
 

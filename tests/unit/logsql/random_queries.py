@@ -97,11 +97,16 @@ def embed(s):
 
 
 def natural_cmp(a, b):
+    """runs of digits by value, then by length, and before all else"""
     pa, pb = re.findall(rb"[0-9]+|[^0-9]", a.encode()), re.findall(rb"[0-9]+|[^0-9]", b.encode())
     for x, y in zip(pa, pb):
         if x.isdigit() and y.isdigit():
             if int(x) != int(y):
                 return -1 if int(x) < int(y) else 1
+            if len(x) != len(y):
+                return -1 if len(x) < len(y) else 1
+        elif x.isdigit() != y.isdigit():
+            return -1 if x.isdigit() else 1
         elif x != y:
             return -1 if x < y else 1
     if len(pa) != len(pb):
@@ -323,7 +328,8 @@ class Generator:
                 row["s"] = show(math.fsum(numbers)) if numbers else "NaN"
                 row["a"] = show(math.fsum(numbers) / len(numbers)) if numbers else "NaN"
                 row["lo"], row["hi"] = (extreme[0], extreme[-1]) if extreme else ("", "")
-                unique = sorted(set(values) - {""}, key=functools.cmp_to_key(natural_cmp))
+                unique = sorted(set(values) - {""}, key=functools.cmp_to_key(
+                    lambda x, y: order_cmp(x, y) or natural_cmp(x, y)))
                 row["u"] = str(len(unique))
                 row["v"] = "[" + ",".join(map(embed, unique)) + "]"
                 row["l"] = str(sum(len(v.encode()) for v in values))

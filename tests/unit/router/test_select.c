@@ -157,11 +157,24 @@ static void test_time_bounds(void **state)
     char *answer = get(f, Q "?query=*&start=1970-01-12T13:46:40Z&end=1970-01-12T13:46:50Z", "");
     size_t want = 0;
     for (size_t i = 0; i < EVENTS; i++)
-        want += events[i].key.time_ns < 1000010 * TEL_NS_PER_S;
+        want += events[i].key.time_ns < 1000011 * TEL_NS_PER_S; /* all of the second of `end` */
     assert_true(want > 0);
     assert_int_equal(count_of(answer, "\"_msg\""), want);
     free(answer);
-    answer = get(f, Q "?query=*&end=1000010", "");
+    static const char *const same[] = {"&end=1000010", "&end=1.00001e6", "&end=1000010&start=0",
+                                       "&end=1000010&limit=-1"};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(same); i++) {
+        char path[200];
+        snprintf(path, sizeof path, Q "?query=*%s", same[i]);
+        answer = get(f, path, "");
+        assert_int_equal(count_of(answer, "\"_msg\""), want);
+        free(answer);
+    }
+    /* All of the millisecond, if it is no whole second. */
+    want = 0;
+    for (size_t i = 0; i < EVENTS; i++)
+        want += events[i].key.time_ns < 1000010 * TEL_NS_PER_S + 124 * TEL_NS_PER_MS;
+    answer = get(f, Q "?query=*&end=1970-01-12T13:46:50.123Z", "");
     assert_int_equal(count_of(answer, "\"_msg\""), want);
     free(answer);
 }
@@ -271,6 +284,46 @@ static void test_stats_as_prometheus(void **state)
     free(answer);
     expect(f, "/select/logsql/stats_query_range?step=1d&query=*%20%7C%20stats%20count()%20n", "",
            200, "{\"metric\":{\"__name__\":\"n\"},\"values\":[[950400,\"2000\"]]}");
+}
+
+/* Errors of stats are Prometheus' JSON; the time of an answer is `end`; what a format makes is a label. */
+static void test_stats_details(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, "/select/logsql/stats_query?query=(", "", 422,
+           "{\"status\":\"error\",\"errorType\":\"422\",\"error\":\"line 1, column 2: ");
+    expect(f, "/select/logsql/stats_query", "", 422, "\"errorType\":\"422\"");
+    expect(f, "/select/logsql/stats_query?query=*%7Ccount()n&time=foo", "", 422, "time=foo");
+    expect(f, "/select/logsql/stats_query_range?query=*%7Ccount()n&step=x", "", 422, "step=x");
+    expect(f, "/select/logsql/stats_query?query=*%7Ccount()n&end=2000000", "", 200,
+           "\"value\":[2000000,\"2000\"]");
+    expect(f, "/select/logsql/stats_query?query=*%7Ccount()n&end=2000000&time=1000", "", 200,
+           "\"value\":[1000,\"2000\"]");
+    expect(f, "/select/logsql/stats_query?query=*%7Cstats+count()+n%7Cformat+%22x%22+as+y", "", 200,
+           "[{\"metric\":{\"__name__\":\"n\",\"y\":\"x\"},");
+    expect(f, "/select/logsql/stats_query?query=*%7Ccount()n", "AccountID: \r\n", 200, "\"2000\"");
+}
+
+/* What counts streams, values and hits looks at the events, not at what pipes make of them. */
+static void test_values_of_events(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const pipes[] = {"%7C+fields+nothing", "%7C+stats+count()+n", "%7C+limit+1",
+                                        "%7C+delete+_time", "%7C+rename+app+as+x+%7C+filter+x:y"};
+    for (size_t i = 0; i < TEL_ARRAY_LEN(pipes); i++) {
+        char path[300];
+        snprintf(path, sizeof path, "/select/logsql/hits?step=1w&query=*+%s", pipes[i]);
+        expect(f, path, "", 200, "\"total\":2000");
+        snprintf(path, sizeof path, "/select/logsql/stream_field_names?query=*+%s", pipes[i]);
+        expect(f, path, "", 200, "{\"value\":\"app\",\"hits\":2000}");
+        snprintf(path, sizeof path, "/select/logsql/field_names?query=*+%s", pipes[i]);
+        expect(f, path, "", 200, "{\"value\":\"app\",\"hits\":2000}");
+    }
+    expect(f, "/select/logsql/field_names?query=*+%7C+filter+app:nothing+%7C+fields+x", "", 200,
+           "{\"values\":[]}");
+    expect(f, "/select/logsql/field_values?query=*&field=nothing", "", 200,
+           "{\"values\":[{\"value\":\"\",\"hits\":2000}]}");
+    expect(f, "/select/logsql/facets?query=*&limit=0&keep_const_fields=true", "", 200, "\"facets\":[{");
 }
 
 static void test_values(void **state)
@@ -439,6 +492,8 @@ int main(void)
         cmocka_unit_test(test_breaks_off),
         cmocka_unit_test_setup_teardown(test_hits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stats_as_prometheus, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stats_details, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_values_of_events, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extra_filters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
