@@ -61,7 +61,7 @@ static tel_code push_bucket(struct searcher *me, const struct segment_outline *o
     if (block.rows == 0)
         return TEL_OK;
     struct tel_arena *arena = &me->tally.arena;
-    size_t n = block.column_count, rows = n ? block.rows : 1;
+    size_t n = block.column_count, rows = block.rows;
     struct tel_column *columns = TEL_ARENA_ARRAY(arena, struct tel_column, n + 1);
     struct tel_row_key *keys = TEL_ARENA_ARRAY(arena, struct tel_row_key, rows);
     if (n)
@@ -69,12 +69,8 @@ static tel_code push_bucket(struct searcher *me, const struct segment_outline *o
     columns[n] = (struct tel_column){TEL_SPAN(TEL_FIELD_TIME), NULL};
     for (size_t i = 0; i < rows; i++)
         keys[i].time_ns = o->info.min_time_ns;
-    uint64_t all = me->tally.rows;
-    struct tel_block out = {.rows = rows,
-                            .keys = keys,
-                            .column_count = n + 1,
-                            .columns = columns,
-                            .hits = n ? block.hits : &all};
+    struct tel_block out = {
+        .rows = rows, .keys = keys, .column_count = n + 1, .columns = columns, .hits = block.hits};
     tel_code rc = tel_chain_push(me->chain, &out, err);
     me->chain_failed = rc != TEL_OK;
     tally_clear(&me->tally);

@@ -136,7 +136,7 @@ static tel_code push_source(struct searcher *me, struct tel_block_source *src,
 /* So many rows of which nothing but their number matters. */
 static tel_code push_count(struct searcher *me, uint64_t rows, struct tel_error *err)
 {
-    struct tel_block block = {.rows = (size_t)rows};
+    struct tel_block block = {.rows = 1, .hits = &rows};
     return rows ? push_block(me, &block, err) : TEL_OK;
 }
 

@@ -84,7 +84,7 @@ void tally_block(struct tally *t, struct tel_block *ret)
 {
     size_t n = t->field_count, rows = t->groups.len;
     if (n == 0) {
-        *ret = (struct tel_block){.rows = (size_t)t->rows};
+        *ret = (struct tel_block){.rows = t->rows > 0, .hits = &t->rows};
         return;
     }
     uint64_t *hits = tel_arena_alloc(&t->arena, (rows + 1) * sizeof(*hits));

@@ -497,7 +497,10 @@ static tel_code match_newest(struct matching *m, const struct plan *plan, uint64
     uint64_t *window = TEL_ARENA_ARRAY(v->arena, uint64_t, words);
     uint32_t *places;
     tel_code rc = TEL_OK;
-    for (size_t size = WINDOW_FIRST; to > 0 && rc == TEL_OK && count < m->query->newest;
+    uint64_t left = 0; /* rows that are still to be asked */
+    for (size_t w = 0; w < words; w++)
+        left += (uint64_t)__builtin_popcountll(bits[w]);
+    for (size_t size = WINDOW_FIRST; left > 0 && rc == TEL_OK && count < m->query->newest;
          size *= 4) {
         size_t from = to > size ? to - size : 0;
         memset(window, 0, words * sizeof(*window));
@@ -506,6 +509,8 @@ static tel_code match_newest(struct matching *m, const struct plan *plan, uint64
             return rc;
         for (size_t i = 0; i < to - from; i++)
             window[places[i] / 64] |= bits[places[i] / 64] & UINT64_C(1) << (places[i] % 64);
+        for (size_t w = 0; w < words; w++)
+            left -= (uint64_t)__builtin_popcountll(window[w]);
         rc = match_bits(m, plan, window, err);
         for (size_t w = 0; w < words; w++) {
             found[w] |= window[w];

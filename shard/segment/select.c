@@ -162,6 +162,7 @@ static tel_code newest_places(const struct found *found, size_t max, struct tel_
     struct view *v = found->view;
     size_t count = 0, to = v->reader->info.rows;
     uint32_t *places = tel_arena_alloc(arena, (max + 1) * sizeof(*places)), *window;
+    max = TEL_MIN(max, found->count);
     for (size_t size = FIRST_WINDOW; to > 0 && count < max; size *= 8) {
         size_t from = to > size ? to - size : 0;
         tel_code rc = view_row_places(v, from, to, &window, err);

@@ -7,10 +7,11 @@
 --source is a shell command that prints JSON lines; {n} is 1, 2, 3, ... and each run of it is imported in
 turn into one folder of `telescope standalone` (--data DIR keeps it, and goes on with what is there). After
 each number of --steps the server is started anew, and measured are: the time of its start; the first
-answer to a query that looks for something in vain (`absent`), which has to read what stays in memory of
-every segment; the median time of each query over --runs; and the resident memory at rest, after the
-queries and when nobody has asked for --idle seconds. --needle is a word of the first source (default: the
-longest word with a digit in its first line). The last line is one JSON object.
+answer to a query that looks for something in vain, which has to read what stays in memory of every
+segment; the median and the least time of each query over --runs, no two of them alike (another needle,
+another limit), so that no kept answer is timed; and the resident memory at rest, after the queries, and
+when nobody has asked for --idle seconds. --needle is a word to look for (default: long words with digits
+of the first source's first lines). The last line is one JSON object.
 """
 import argparse
 import http.client
@@ -29,17 +30,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integratio
 from proc import Processes  # noqa: E402
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "build/release/bin"
-ABSENT = '"zzqx-no-such-id-4711"'
 
 
-def queries(needle):
-    return [("absent", ABSENT),
-            ("needle", f'"{needle}"'),
-            ("newest_100", "* | sort by (_time) desc | limit 100"),
-            ("newest_100_word", "error | sort by (_time) desc | limit 100"),
-            ("count", "* | stats count() n"),
-            ("count_by_app", "* | stats by (app) count() n"),
-            ("uniq_hosts", "* | uniq by (host) | count()")]
+def queries(needles):
+    """name -> the query of a run"""
+    return {"absent": lambda run: f'"zzqx-no-such-id-{4711 + run}"',
+            "needle": lambda run: f'"{needles[run % len(needles)]}"',
+            "newest_100": lambda run: f"* | sort by (_time) desc | limit {100 + run}",
+            "newest_100_word": lambda run: f"error | sort by (_time) desc | limit {100 + run}",
+            "count": lambda run: f"* | stats count() n | limit {10_000 + run}",
+            "count_by_app": lambda run: f"* | stats by (app) count() n | limit {10_000 + run}",
+            "uniq_hosts": lambda run: f"* | uniq by (host) | count() | limit {10_000 + run}"}
 
 
 def ask(address, query):
@@ -64,13 +65,19 @@ def start(procs, name, data):
     return server, address, (time.perf_counter() - begun) * 1000
 
 
-def needle_of(source):
-    command = source.replace("{n}", "1")
-    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as out:
-        event = json.loads(out.stdout.readline())
+def needles_of(source, count):
+    """The longest word with a digit of each of the first lines that have one, no two alike."""
+    needles = []
+    with subprocess.Popen(source.replace("{n}", "1"), shell=True, stdout=subprocess.PIPE) as out:
+        for line in out.stdout:
+            words = [w for w in re.findall(r"\w+", json.loads(line)["_msg"]) if re.search(r"\d", w)]
+            word = max(words, key=len, default="")
+            if len(word) >= 12 and word not in needles:
+                needles.append(word)
+            if len(needles) == count:
+                break
         out.kill()
-    words = [w for w in re.findall(r"\w+", event["_msg"]) if re.search(r"\d", w)]
-    return max(words, key=len)
+    return needles
 
 
 def fill(address, source, number):
@@ -95,18 +102,19 @@ def settle(address):
     raise SystemExit("bench_growth: what was imported is not in segments after 180 s")
 
 
-def measure(procs, data, step, needle, args):
+def measure(procs, data, step, needles, args):
     server, address, started = start(procs, f"step-{step}", data)
     row = {"step": step, "start_ms": round(started, 1), "rest_rss_mb": server.rss_bytes() >> 20}
-    row["first_ms"] = round(ask(address, ABSENT)[1], 2)
+    row["first_ms"] = round(ask(address, '"zzqx-no-such-id"')[1], 2)
     row["events"] = int(json.loads(ask(address, "* | stats count() n")[0])["n"])
-    for name, query in queries(needle):
-        ask(address, query)
-        row[name + "_ms"] = round(statistics.median(ask(address, query)[1] for _ in range(args.runs)), 2)
+    for name, query in queries(needles).items():
+        ask(address, query(args.runs))
+        times = [ask(address, query(run))[1] for run in range(args.runs)]
+        row[name + "_ms"], row[name + "_min_ms"] = round(statistics.median(times), 2), round(min(times), 2)
     row["rss_mb"] = server.rss_bytes() >> 20
     time.sleep(args.idle)
     row["idle_rss_mb"] = server.rss_bytes() >> 20
-    server.stop()
+    server.terminate(120)
     print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
     return row
 
@@ -121,7 +129,7 @@ def main():
     parser.add_argument("--idle", type=float, default=5)
     args = parser.parse_args()
     steps = sorted({int(s) for s in args.steps.split(",")})
-    needle = args.needle or needle_of(args.source)
+    needles = [args.needle] if args.needle else needles_of(args.source, args.runs)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-growth-"))
     data = pathlib.Path(args.data) if args.data else folder / "data"
     done = data.with_name(data.name + ".runs")
@@ -136,13 +144,13 @@ def main():
                         number += 1
                         fill(address, args.source, number)
                     settle(address)
-                    server.stop()
+                    server.terminate(120)
                     if args.data:
                         done.write_text(str(number), encoding="utf-8")
-                rows.append(measure(procs, data, step, needle, args))
+                rows.append(measure(procs, data, step, needles, args))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps({"bench": "bench_growth", "needle": needle, "rows": rows}))
+    print(json.dumps({"bench": "bench_growth", "needles": needles, "rows": rows}))
 
 
 if __name__ == "__main__":
