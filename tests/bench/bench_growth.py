@@ -8,10 +8,10 @@
 turn into one folder of `telescope standalone` (--data DIR keeps it, and goes on with what is there). After
 each number of --steps the server is started anew, and measured are: the time of its start; the first
 answer to a query that looks for something in vain, which has to read what stays in memory of every
-segment; the median and the least time of each query over --runs, no two of them alike (another needle,
-another limit), so that no kept answer is timed; and the resident memory at rest, after the queries, and
+segment; the median and the least time of each query over --runs and the server's CPU time for one, no two
+of them alike (another needle, another limit), so that no kept answer is timed; and the resident memory at rest, after the queries, and
 when nobody has asked for --idle seconds. --needle is a word to look for (default: long words with digits
-of the first source's first lines). The last line is one JSON object.
+that stand once in the first lines of the first source). The last line is one JSON object.
 """
 import argparse
 import http.client
@@ -29,6 +29,7 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration/lib"))
 from proc import Processes  # noqa: E402
 
+LINES = 50_000  # that needles are taken from
 BIN = pathlib.Path(__file__).resolve().parents[2] / "build/release/bin"
 
 
@@ -66,18 +67,18 @@ def start(procs, name, data):
 
 
 def needles_of(source, count):
-    """The longest word with a digit of each of the first lines that have one, no two alike."""
-    needles = []
+    """Words with a digit, of twelve characters and more, that stand once in the first lines."""
+    seen = {}
     with subprocess.Popen(source.replace("{n}", "1"), shell=True, stdout=subprocess.PIPE) as out:
-        for line in out.stdout:
-            words = [w for w in re.findall(r"\w+", json.loads(line)["_msg"]) if re.search(r"\d", w)]
-            word = max(words, key=len, default="")
-            if len(word) >= 12 and word not in needles:
-                needles.append(word)
-            if len(needles) == count:
-                break
+        for _, line in zip(range(LINES), out.stdout):
+            for word in re.findall(r"\w{12,}", json.loads(line)["_msg"]):
+                if re.search(r"\d", word):
+                    seen[word] = seen.get(word, 0) + 1
         out.kill()
-    return needles
+    once = [word for word, times in seen.items() if times == 1]
+    if not once:
+        raise SystemExit("bench_growth: no word stands once in the first lines: give one with --needle")
+    return once[:: max(1, len(once) // count)][:count]
 
 
 def fill(address, source, number):
@@ -109,7 +110,9 @@ def measure(procs, data, step, needles, args):
     row["events"] = int(json.loads(ask(address, "* | stats count() n")[0])["n"])
     for name, query in queries(needles).items():
         ask(address, query(args.runs))
+        before = server.cpu_seconds()
         times = [ask(address, query(run))[1] for run in range(args.runs)]
+        row[name + "_cpu_ms"] = round((server.cpu_seconds() - before) * 1000 / args.runs, 2)
         row[name + "_ms"], row[name + "_min_ms"] = round(statistics.median(times), 2), round(min(times), 2)
     row["rss_mb"] = server.rss_bytes() >> 20
     time.sleep(args.idle)
