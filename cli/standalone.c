@@ -55,6 +55,7 @@ struct standalone {
     struct standalone_parts p;
     struct tel_memory_pool *memory_pool; /* of all queries */
     struct tel_lanes *lanes;             /* for those that take long */
+    struct users *users;
     struct shard_server *shards;
     uint64_t budget; /* bytes of segments, unless the configuration says so */
     struct shard_client *client;
@@ -226,9 +227,12 @@ static void ready_handler(void *ctx, struct tel_http_request *req)
 static tel_code open_http(struct standalone *s, struct tel_error *err)
 {
     const struct standalone_config *c = s->config;
+    s->users = users_new(&c->users);
     struct tel_http_server_options h = {
         .address = c->http_address,
         .connections_max = (uint32_t)c->http_connections_max,
+        .authorize = users_http_authorize,
+        .authorize_ctx = s->users,
         .tls_cert_file = c->http_cert_file[0] ? c->http_cert_file : NULL,
         .tls_key_file = c->http_key_file[0] ? c->http_key_file : NULL,
     };
@@ -262,7 +266,7 @@ static tel_code open_grpc(struct standalone *s, struct tel_error *err)
     tel_code rc = tel_rpc_workers_new(GRPC_WORKERS, GRPC_WAITING, &s->workers, err);
     if (rc != TEL_OK)
         return rc;
-    s->service = query_service_new(s->router, NULL);
+    s->service = query_service_new(s->router, s->users, NULL);
     struct tel_rpc_server_options o = {.listen = listen, .ctx = s->workers, .dispatch = tel_rpc_workers_dispatch};
     rc = tel_rpc_server_new(&o, &s->grpc, err);
     if (rc == TEL_OK)
@@ -302,6 +306,7 @@ static void on_reload(const void *config, struct tel_conf *conf, void *arg)
                                     tenants, c->retention_tenants.len};
     shard_server_set_retention(s->shards, &rules);
     free(tenants);
+    users_set(s->users, &c->users);
     if (tel_http_server_reload(s->p.http, &err) != TEL_OK)
         tel_log_error("the certificate stays as it was", tel_kv_error(&err));
 }
@@ -327,6 +332,7 @@ static void take_down(struct standalone *s)
     tel_rpc_server_free(s->grpc);
     tel_rpc_workers_free(s->workers);
     query_service_free(s->service);
+    users_free(s->users);
     sidecar_free(s->p.sidecar);
     tel_insert_free(s->p.insert);
     select_free(s->select);
@@ -384,6 +390,7 @@ static tel_code run_standalone(const void *config, struct tel_program_run *run, 
 static void check(const void *config, struct tel_conf *conf, struct tel_conf_mistakes *mistakes)
 {
     const struct standalone_config *c = config;
+    users_conf_check(&c->users, mistakes);
     if (!c->http_cert_file[0] != !c->http_key_file[0])
         tel_conf_mistake(mistakes, conf->root, "http.cert_file",
                          "HTTPS needs http.cert_file and http.key_file, both");

@@ -12,7 +12,8 @@ struct router_grpc {
     struct tel_rpc_server *server;
     struct tel_rpc_workers *workers;
     struct query_service *service;
-    char *token; /* NULL: none */
+    struct users *users; /* NULL: everybody may call */
+    char *token;         /* NULL: none */
     uint16_t port;
 };
 
@@ -29,6 +30,9 @@ static bool same_secret(struct tel_span given, const char *want)
 static enum tel_rpc_status authorize(void *ctx, struct tel_rpc_call *call)
 {
     const struct router_grpc *g = ctx;
+    if (g->users && users_judge(g->users, tel_rpc_call_header(call, "authorization"),
+                                (struct tel_span){0}, USERS_ANY) != USERS_MAY)
+        return TEL_RPC_UNAUTHENTICATED;
     if (!g->token || same_secret(tel_rpc_call_bearer(call), g->token))
         return TEL_RPC_OK;
     return TEL_RPC_UNAUTHENTICATED;
@@ -44,8 +48,9 @@ tel_code router_grpc_start(struct router *router, const struct router_grpc_optio
                            struct router_grpc **ret, struct tel_error *err)
 {
     struct router_grpc *g = TEL_NEW(struct router_grpc);
+    g->users = options->users;
     g->token = options->token.len ? tel_strndup(options->token) : NULL;
-    g->service = query_service_new(router, NULL);
+    g->service = query_service_new(router, options->users, NULL);
     struct tel_rpc_server_options o = {.listen = options->listen,
                                        .tls = options->tls,
                                        .ctx = g,

@@ -13,6 +13,7 @@ struct router_grpc;
 struct router_grpc_options {
     const char *listen;      /* "host:port" */
     struct tel_rpc_tls *tls; /* NULL: plain text */
+    struct users *users;     /* who may read what; NULL: everybody all */
     struct tel_span token;   /* a bearer that every caller must have; empty: none */
     unsigned workers;        /* searches at once; 0: 32 */
 };

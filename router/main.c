@@ -10,6 +10,7 @@
 #include "router/grpc.h"
 #include "router/select.h"
 #include "router/shard_client_rpc.h"
+#include "router/users.h"
 
 #define TEL_LOG_COMPONENT "router"
 #include "common/base/log.h"
@@ -48,6 +49,7 @@ struct program {
     struct tel_lanes *lanes;             /* for those that take long */
     struct router *router;
     struct select *select;
+    struct users *users;
     struct tel_http_server *http;
     struct router_grpc *grpc;
     _Atomic bool stopping;
@@ -100,6 +102,9 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
     if (!c->grpc_cert_file[0] != !c->grpc_key_file[0])
         tel_conf_mistake(mistakes, conf->root, "grpc.tls.cert_file",
                          "a certificate needs its key, and a key its certificate");
+    users_conf_check(&c->users, mistakes);
+    if (c->users.len && c->grpc_token[0])
+        tel_conf_mistake(mistakes, conf->root, "grpc.token", "users have tokens of their own: give one or the other");
     if (c->grpc_ca_file[0] && !c->grpc_cert_file[0])
         tel_conf_mistake(
             mistakes, conf->root, "grpc.tls.ca_file",
@@ -197,8 +202,11 @@ static tel_code start_router(struct program *p, struct tel_error *err)
 static tel_code start_faces(struct program *p, struct tel_error *err)
 {
     const struct router_config *c = p->config;
+    p->users = users_new(&c->users);
     struct tel_http_server_options h = {.address = c->http_listen,
                                         .connections_max = (uint32_t)c->http_connections,
+                                        .authorize = users_http_authorize,
+                                        .authorize_ctx = p->users,
                                         .tls_cert_file = or_null(c->http_cert_file),
                                         .tls_key_file = or_null(c->http_key_file)};
     tel_code rc = tel_http_server_new(&h, &p->http, err);
@@ -214,6 +222,7 @@ static tel_code start_faces(struct program *p, struct tel_error *err)
     select_add_routes(p->select, p->http);
     struct router_grpc_options g = {.listen = c->grpc_listen,
                                     .tls = p->grpc_tls,
+                                    .users = p->users,
                                     .token = tel_span_cstr(c->grpc_token),
                                     .workers = (unsigned)c->grpc_workers};
     rc = router_grpc_start(p->router, &g, &p->grpc, err);
@@ -223,9 +232,11 @@ static tel_code start_faces(struct program *p, struct tel_error *err)
 static void on_reload(const void *config, struct tel_conf *conf, void *arg)
 {
     struct program *p = arg;
+    const struct router_config *fresh = config;
     struct tel_error err;
     struct shard_map *map;
     (void)conf;
+    users_set(p->users, &fresh->users);
     if (make_map(config, &map, &err) == TEL_OK) {
         router_set_map(p->router, map);
         shard_map_unref(map);
@@ -248,6 +259,7 @@ static void program_stop(struct program *p)
         tel_log_warn("queries are cut off", tel_kv_error(&err));
     tel_http_server_free(p->http);
     select_free(p->select);
+    users_free(p->users);
     router_free(p->router);
     tel_memory_pool_free(p->memory_pool);
     tel_lanes_free(p->lanes);

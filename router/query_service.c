@@ -19,6 +19,7 @@ typedef Telescope__Router__V1__SearchResponse search_response;
 struct query_service {
     Telescope__Router__V1__Query_Service base; /* first */
     struct router *router;
+    struct users *users; /* NULL: everybody may read all */
     const struct tel_clock *clock;
 };
 
@@ -33,6 +34,23 @@ struct answer {
     struct tel_arena arena;
     uint64_t rows;
 };
+
+static tel_code judge(const struct query_service *s, const struct tel_rpc_call *call,
+                      struct tel_span tenant, enum users_need need, struct tel_error *err)
+{
+    if (!s->users)
+        return TEL_OK;
+    switch (users_judge(s->users, tel_rpc_call_header(call, "authorization"), tenant, need)) {
+    case USERS_MAY:
+        return TEL_OK;
+    case USERS_UNKNOWN:
+        return tel_error_set(err, TEL_ERR_UNAUTHENTICATED, "no such user: send a bearer token");
+    case USERS_MAY_NOT:
+        break;
+    }
+    return tel_error_set(err, TEL_ERR_DENIED, "this user may not read the tenant %.*s",
+                         TEL_SPAN_ARG(tenant));
+}
 
 static bool tenant_legal(const char *s)
 {
@@ -167,9 +185,13 @@ static tel_code run_search(struct query_service *s, const search_request *req, s
     if (!tenant_legal(req->tenant))
         return tel_error_set(err, TEL_ERR_INVALID,
                              "a tenant is letters, digits, '-', '_', '.', ':'");
+    struct tel_span tenant = req->tenant[0] ? tel_span_cstr(req->tenant) : TEL_SPAN("default");
+    tel_code may = judge(s, a->call, tenant, USERS_READ, err);
+    if (may != TEL_OK)
+        return may;
     int64_t left_ms = tel_rpc_call_ms_left(a->call);
     struct query_params p = {
-        .tenant = req->tenant[0] ? tel_span_cstr(req->tenant) : TEL_SPAN("default"),
+        .tenant = tenant,
         .text = tel_span_cstr(req->query),
         .now_ns = tel_wall_ns(s->clock),
         .start_ns = req->start_ns,
@@ -221,6 +243,11 @@ static void handle_status(Telescope__Router__V1__Query_Service *self,
 {
     (void)req;
     struct query_service *s = (struct query_service *)self;
+    struct tel_error err;
+    if (judge(s, call, (struct tel_span){0}, USERS_ANY, &err) != TEL_OK) {
+        tel_rpc_finish_error(call, &err);
+        return;
+    }
     int64_t left_ms = tel_rpc_call_ms_left(call);
     Telescope__Router__V1__StatusResponse *res =
         router_status(s->router, TEL_MAX(TEL_MIN(left_ms / 2, STATUS_MS), 1));
@@ -228,13 +255,15 @@ static void handle_status(Telescope__Router__V1__Query_Service *self,
     protobuf_c_message_free_unpacked(&res->base, NULL);
 }
 
-struct query_service *query_service_new(struct router *router, const struct tel_clock *clock)
+struct query_service *query_service_new(struct router *router, struct users *users,
+                                        const struct tel_clock *clock)
 {
     struct query_service *s = TEL_NEW(struct query_service);
     telescope__router__v1__query__init(&s->base, NULL);
     s->base.search = handle_search;
     s->base.status = handle_status;
     s->router = router;
+    s->users = users;
     s->clock = clock ? clock : tel_clock_system();
     return s;
 }

@@ -33,6 +33,8 @@ struct tel_http_server {
     char *cert_file, *key_file;
     uint32_t connections_max, idle_timeout_s;
     uint64_t bodies_max;
+    bool (*authorize)(void *ctx, struct tel_http_request *req);
+    void *authorize_ctx;
     atomic_bool draining, stopping;
     /* guards `idle` only: in_flight is atomic, and drain waits for it to become 0 */
     pthread_mutex_t lock;

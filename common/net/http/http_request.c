@@ -160,6 +160,10 @@ bool http_request_begin(struct tel_http_request *req)
     }
     if (!req->route)
         return refuse_now(req, MHD_HTTP_NOT_FOUND, "there is nothing at this path");
+    if (req->server->authorize && !req->server->authorize(req->server->authorize_ctx, req)) {
+        TEL_CHECK(req->replied);
+        return false;
+    }
     if (!take_arguments(req))
         return refuse_now(req, MHD_HTTP_BAD_REQUEST, TOO_MANY_PARAMS);
     struct tel_span value;

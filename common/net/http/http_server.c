@@ -256,6 +256,8 @@ tel_code tel_http_server_new(const struct tel_http_server_options *o, struct tel
     server->connections_max = o->connections_max ? o->connections_max : DEFAULT_CONNECTIONS;
     server->idle_timeout_s = o->idle_timeout_s ? o->idle_timeout_s : DEFAULT_IDLE_S;
     server->bodies_max = o->bodies_max ? o->bodies_max : DEFAULT_BODIES;
+    server->authorize = o->authorize;
+    server->authorize_ctx = o->authorize_ctx;
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

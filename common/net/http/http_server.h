@@ -51,6 +51,10 @@ struct tel_http_server_options {
     uint32_t idle_timeout_s;  /* a connection that says nothing; 0: 60 */
     uint64_t bodies_max;      /* bytes of all bodies being held; beyond it 503; 0: 256 MiB */
     const char *tls_cert_file, *tls_key_file; /* PEM; both or none */
+    /* Asked for each request that has a route, before its body is taken: path, method and headers are
+     * there. False: it has replied (401, 403), and the handler does not run. NULL: all may. */
+    bool (*authorize)(void *ctx, struct tel_http_request *req);
+    void *authorize_ctx;
 };
 
 /* ---- the server: one owner thread --------------------------------------------------------- */
