@@ -17,7 +17,7 @@
 #include "common/base/mem.h"
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
-#include "common/net/http/http_server.h"
+#include "common/net/http/http_admin.h"
 #include "common/net/rpc/server.h"
 #include "common/net/rpc/workers.h"
 #include "common/sys/fs.h"
@@ -56,6 +56,7 @@ struct standalone {
     struct tel_memory_pool *memory_pool; /* of all queries */
     struct tel_lanes *lanes;             /* for those that take long */
     struct users *users;
+    struct tel_http_admin watched;
     struct shard_server *shards;
     uint64_t budget; /* bytes of segments, unless the configuration says so */
     struct shard_client *client;
@@ -200,28 +201,13 @@ static tel_code start_router(struct standalone *s, struct tel_error *err)
 
 /* ---- admin -------------------------------------------------------------------------------- */
 
-static void metrics_handler(void *ctx, struct tel_http_request *req)
+static bool is_ready(void *ctx, struct tel_buf *ret_why)
 {
-    struct standalone *s = ctx;
-    struct tel_buf out = {0};
-    tel_metrics_expose(s->metrics, &out);
-    tel_http_reply(req, 200, TEL_METRICS_CONTENT_TYPE, tel_buf_span(&out));
-    tel_buf_free(&out);
-}
-
-static void health_handler(void *ctx, struct tel_http_request *req)
-{
-    (void)ctx;
-    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
-}
-
-static void ready_handler(void *ctx, struct tel_http_request *req)
-{
-    struct standalone *s = ctx;
-    if (shard_server_ready(s->shards))
-        tel_http_reply(req, 200, "text/plain", TEL_SPAN("ready\n"));
-    else
-        tel_http_reply_error(req, 503, "catching up with the queue");
+    const struct standalone *s = ctx;
+    bool ready = shard_server_ready(s->shards);
+    if (!ready)
+        TEL_BUF_ADD_LIT(ret_why, "catching up with the queue");
+    return ready;
 }
 
 static tel_code open_http(struct standalone *s, struct tel_error *err)
@@ -247,13 +233,8 @@ static tel_code open_http(struct standalone *s, struct tel_error *err)
         rc = tel_http_server_new(&h, &s->p.http, err);
     if (rc != TEL_OK)
         return rc;
-    const struct tel_http_route admin[] = {
-        {.methods = "GET", .path = "/metrics", .handler = metrics_handler, .ctx = s},
-        {.methods = "GET", .path = "/healthz", .handler = health_handler, .ctx = s},
-        {.methods = "GET", .path = "/readyz", .handler = ready_handler, .ctx = s},
-    };
-    for (size_t k = 0; k < TEL_ARRAY_LEN(admin); k++)
-        tel_http_server_route(s->p.http, &admin[k]);
+    s->watched = (struct tel_http_admin){s->metrics, is_ready, s};
+    tel_http_admin_routes(&s->watched, s->p.http);
     select_add_routes(s->select, s->p.http);
     tel_insert_routes(s->p.insert, s->p.http);
     return tel_http_server_start(s->p.http, err);

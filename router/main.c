@@ -5,7 +5,7 @@
 #include "common/base/mem.h"
 #include "common/conf/program.h"
 #include "common/metrics/registry.h"
-#include "common/net/http/http_server.h"
+#include "common/net/http/http_admin.h"
 #include "common/sys/limits.h"
 #include "router/grpc.h"
 #include "router/select.h"
@@ -50,6 +50,7 @@ struct program {
     struct router *router;
     struct select *select;
     struct users *users;
+    struct tel_http_admin watched;
     struct tel_http_server *http;
     struct router_grpc *grpc;
     _Atomic bool stopping;
@@ -113,24 +114,9 @@ static void check(const void *config, struct tel_conf *conf, struct tel_conf_mis
 
 /* ---- admin ----------------------------------------------------------------------------------- */
 
-static void metrics_handler(void *ctx, struct tel_http_request *req)
-{
-    struct program *p = ctx;
-    struct tel_buf out = {0};
-    tel_metrics_expose(p->metrics, &out);
-    tel_http_reply(req, 200, TEL_METRICS_CONTENT_TYPE, tel_buf_span(&out));
-    tel_buf_free(&out);
-}
-
-static void health_handler(void *ctx, struct tel_http_request *req)
-{
-    (void)ctx;
-    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
-}
-
 /* A router without shards to ask, or one that stops, should be sent no queries. Shards that are
  * down do not count: its answers say so, and all routers would go at once. */
-static void ready_handler(void *ctx, struct tel_http_request *req)
+static bool is_ready(void *ctx, struct tel_buf *ret_why)
 {
     struct program *p = ctx;
     struct shard_map *map = router_map(p->router);
@@ -138,11 +124,10 @@ static void ready_handler(void *ctx, struct tel_http_request *req)
     shard_map_partitions(map, &partitions);
     shard_map_unref(map);
     if (atomic_load(&p->stopping))
-        tel_http_reply_error(req, 503, "stopping");
+        TEL_BUF_ADD_LIT(ret_why, "stopping");
     else if (partitions == 0)
-        tel_http_reply_error(req, 503, "no shards are known");
-    else
-        tel_http_reply(req, 200, "text/plain", TEL_SPAN("ready\n"));
+        TEL_BUF_ADD_LIT(ret_why, "no shards are known");
+    return ret_why->len == 0;
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -212,13 +197,8 @@ static tel_code start_faces(struct program *p, struct tel_error *err)
     tel_code rc = tel_http_server_new(&h, &p->http, err);
     if (rc != TEL_OK)
         return rc;
-    const struct tel_http_route admin[] = {
-        {.methods = "GET", .path = "/metrics", .handler = metrics_handler, .ctx = p},
-        {.methods = "GET", .path = "/healthz", .handler = health_handler, .ctx = p},
-        {.methods = "GET", .path = "/readyz", .handler = ready_handler, .ctx = p},
-    };
-    for (size_t i = 0; i < TEL_ARRAY_LEN(admin); i++)
-        tel_http_server_route(p->http, &admin[i]);
+    p->watched = (struct tel_http_admin){p->metrics, is_ready, p};
+    tel_http_admin_routes(&p->watched, p->http);
     select_add_routes(p->select, p->http);
     struct router_grpc_options g = {.listen = c->grpc_listen,
                                     .tls = p->grpc_tls,

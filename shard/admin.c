@@ -4,39 +4,24 @@
 
 #include "common/base/mem.h"
 #include "common/metrics/registry.h"
-#include "common/net/http/http_server.h"
+#include "common/net/http/http_admin.h"
 #include "shard/admin_snapshot.h"
 #include "shard/shard.h"
 
 struct shard_admin {
     struct shard_server *server;
-    struct tel_metrics *metrics;
+    struct tel_http_admin watched;
     struct tel_http_server *http;
     struct admin_snapshot snapshot;
 };
 
-static void serve_metrics(void *ctx, struct tel_http_request *req)
+static bool is_ready(void *ctx, struct tel_buf *ret_why)
 {
-    struct shard_admin *admin = ctx;
-    struct tel_buf out = {0};
-    tel_metrics_expose(admin->metrics, &out);
-    tel_http_reply(req, 200, TEL_METRICS_CONTENT_TYPE, tel_buf_span(&out));
-    tel_buf_free(&out);
-}
-
-static void serve_health(void *ctx, struct tel_http_request *req)
-{
-    (void)ctx;
-    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
-}
-
-static void serve_ready(void *ctx, struct tel_http_request *req)
-{
-    struct shard_admin *admin = ctx;
-    if (shard_server_ready(admin->server))
-        tel_http_reply(req, 200, "text/plain", TEL_SPAN("ready\n"));
-    else
-        tel_http_reply(req, 503, "text/plain", TEL_SPAN("reading what is in the queue\n"));
+    const struct shard_admin *admin = ctx;
+    bool ready = shard_server_ready(admin->server);
+    if (!ready)
+        TEL_BUF_ADD_LIT(ret_why, "reading what is in the queue");
+    return ready;
 }
 
 tel_code shard_admin_new(const struct shard_admin_options *o, struct shard_server *server,
@@ -45,23 +30,17 @@ tel_code shard_admin_new(const struct shard_admin_options *o, struct shard_serve
 {
     struct shard_admin *admin = TEL_NEW(struct shard_admin);
     admin->server = server;
-    admin->metrics = metrics;
+    admin->watched = (struct tel_http_admin){metrics, is_ready, admin};
     admin->snapshot =
         (struct admin_snapshot){server, o->snapshot_dir ? o->snapshot_dir : "", o->snapshot_bytes_per_s};
     struct tel_http_server_options options = {.address = o->listen, .connections_max = 64};
     tel_code rc = tel_http_server_new(&options, &admin->http, err);
     if (rc == TEL_OK) {
-        const struct tel_http_route routes[] = {
-            {.methods = "GET", .path = "/metrics", .handler = serve_metrics, .ctx = admin},
-            {.methods = "GET", .path = "/healthz", .handler = serve_health, .ctx = admin},
-            {.methods = "GET", .path = "/readyz", .handler = serve_ready, .ctx = admin},
-            {.methods = "POST",
-             .path = "/snapshot",
-             .handler = admin_snapshot_handle,
-             .ctx = &admin->snapshot},
-        };
-        for (size_t i = 0; i < TEL_ARRAY_LEN(routes); i++)
-            tel_http_server_route(admin->http, &routes[i]);
+        tel_http_admin_routes(&admin->watched, admin->http);
+        tel_http_server_route(admin->http, &(struct tel_http_route){.methods = "POST",
+                                                                    .path = "/snapshot",
+                                                                    .handler = admin_snapshot_handle,
+                                                                    .ctx = &admin->snapshot});
         rc = tel_http_server_start(admin->http, err);
     }
     if (rc != TEL_OK) {

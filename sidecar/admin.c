@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
-#include "common/net/http/http_server.h"
+#include "common/net/http/http_admin.h"
 #include "common/sys/fs.h"
 #include "sidecar/sidecar_internal.h"
 
@@ -24,6 +24,7 @@ struct admin {
     struct sidecar *sidecar;
     struct tel_metrics *metrics;
     struct sidecar_metrics m;
+    struct tel_http_admin watched;
     struct tel_http_server *server;
 };
 
@@ -94,39 +95,18 @@ static void collect(void *arg)
     }
 }
 
-static void serve_metrics(void *ctx, struct tel_http_request *req)
-{
-    struct admin *a = ctx;
-    struct tel_buf body = {0};
-    tel_metrics_expose(a->metrics, &body);
-    tel_http_reply(req, 200, TEL_METRICS_CONTENT_TYPE, tel_buf_span(&body));
-    tel_buf_free(&body);
-}
-
-static void serve_health(void *ctx, struct tel_http_request *req)
-{
-    (void)ctx;
-    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ok\n"));
-}
-
 /* Ready: the topic is known, every input runs, positions can be stored. */
-static void serve_ready(void *ctx, struct tel_http_request *req)
+static bool is_ready(void *ctx, struct tel_buf *ret_why)
 {
     struct sidecar *s = ((struct admin *)ctx)->sidecar;
-    if (atomic_load(&s->sink.partitions) == 0) {
-        tel_http_reply_error(req, 503, "the topic's partitions are not known yet");
-        return;
-    }
-    if (saving_fails(s)) {
-        tel_http_reply_error(req, 503, "the checkpoint cannot be stored");
-        return;
-    }
-    for (size_t i = 0; i < s->input_count; i++)
-        if (atomic_load(&s->inputs[i].state) != INPUT_RUNNING) {
-            tel_http_reply_error(req, 503, "input %s does not run", s->inputs[i].config->name);
-            return;
-        }
-    tel_http_reply(req, 200, "text/plain", TEL_SPAN("ready\n"));
+    if (atomic_load(&s->sink.partitions) == 0)
+        TEL_BUF_ADD_LIT(ret_why, "the topic's partitions are not known yet");
+    else if (saving_fails(s))
+        TEL_BUF_ADD_LIT(ret_why, "the checkpoint cannot be stored");
+    for (size_t i = 0; i < s->input_count && ret_why->len == 0; i++)
+        if (atomic_load(&s->inputs[i].state) != INPUT_RUNNING)
+            tel_buf_printf(ret_why, "input %s does not run", s->inputs[i].config->name);
+    return ret_why->len == 0;
 }
 
 /* ---- inputs ------------------------------------------------------------------------------- */
@@ -403,10 +383,9 @@ tel_code admin_new(struct sidecar *sidecar, const char *address, struct admin **
     a->metrics = tel_metrics_new();
     tel_metrics_register(a->metrics, &sidecar_metric_table, &a->m, NULL, NULL);
     tel_metrics_on_collect(a->metrics, collect, a);
+    a->watched = (struct tel_http_admin){a->metrics, is_ready, a};
+    tel_http_admin_routes(&a->watched, server);
     const struct tel_http_route routes[] = {
-        {.methods = "GET", .path = "/metrics", .handler = serve_metrics, .ctx = a},
-        {.methods = "GET", .path = "/healthz", .handler = serve_health, .ctx = a},
-        {.methods = "GET", .path = "/readyz", .handler = serve_ready, .ctx = a},
         {.methods = "GET", .path = "/connectors", .handler = serve_connectors, .ctx = a},
         {.methods = "GET", .path = "/connectors/*", .handler = serve_connector, .ctx = a},
         {.methods = "GET", .path = "/connector-plugins", .handler = serve_plugins, .ctx = a},
