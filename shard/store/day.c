@@ -41,7 +41,7 @@ struct store_day *store_day_new(struct store *store, struct folder_day name)
     day->name = name;
     day->next_id = 1;
     day->quiet_since_ns = tel_mono_ns(tel_clock_system());
-    day->watermark = (struct store_position){0, INT64_MIN};
+    day->watermark = day->own = (struct store_position){0, INT64_MIN};
     atomic_init(&day->refs, 1);
     tel_map_init(&day->tenants);
     return day;
@@ -405,7 +405,7 @@ static void settle_entries(struct store_day *day, struct loading *l)
     for (size_t i = 0; i < l->entries.len; i++)
         if (l->entries.items[i].commits &&
             store_position_cmp(l->entries.items[i].upto, day->watermark) > 0)
-            day->watermark = l->entries.items[i].upto;
+            day->watermark = day->own = l->entries.items[i].upto;
     for (size_t i = 0; i < l->entries.len; i++) {
         struct entry *e = &l->entries.items[i];
         struct store_segment *s = l->segments.items[i];

@@ -38,7 +38,7 @@ static void take_dead(struct store_day *day, store_segments *ret, bool *ret_mark
             break;
         /* Whoever finds it no more in the catalogue cannot take a reference any more. */
         tel_vec_push(ret, s);
-        if ((s->retired || store_day_is_late(day)) && store_position_cmp(s->upto, day->watermark) >= 0)
+        if ((s->retired || store_day_is_late(day)) && store_position_cmp(s->upto, day->own) >= 0)
             *ret_mark = true;
     }
     tel_mutex_unlock(&day->store->lock);

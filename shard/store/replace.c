@@ -62,6 +62,8 @@ static void exchange(struct store_day *day, struct store_segment *const *inputs,
     }
     store_day_publish(day, merged);
     store->stats.merged_bytes += merged->stored_bytes;
+    if (store_position_cmp(merged->upto, day->own) > 0)
+        day->own = merged->upto;
     day->stored = true;
     tel_mutex_unlock(&store->lock);
 }

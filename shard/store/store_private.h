@@ -40,6 +40,7 @@ struct store_day {
     bool loaded;
     struct tel_buf damage; /* what is known to be wrong; empty: nothing */
     struct store_position watermark;
+    struct store_position own; /* the highest that its own folder's entries say; the late may say more */
     bool stored;   /* its own folder has entries, or had */
     uint64_t next_id;
     uint64_t mark; /* id of the newest entry that is a mark; 0: none. Maintenance's once loaded */

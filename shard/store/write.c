@@ -181,6 +181,8 @@ static void publish(struct store_day *place, store_segments *segments, struct st
     segments->len = 0;
     if (store_position_cmp(upto, place->watermark) > 0)
         place->watermark = upto;
+    if (store_position_cmp(upto, place->own) > 0)
+        place->own = upto;
     place->stored = true;
     tel_vec_push(&store->touched, ((struct store_day_mark){place->name, upto}));
     tel_mutex_unlock(&store->lock);

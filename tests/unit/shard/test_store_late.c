@@ -332,6 +332,30 @@ static void test_dropped(void **state)
     fixture_end(&f);
 }
 
+/* The day's own folder keeps its word when its last segment goes, though the late says more. */
+static void test_own_word(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct store_view view;
+    begin(&f);
+    assert_int_equal(fixture_round(&f, "a", DAY, 1, 2), TEL_OK);
+    assert_int_equal(fixture_round(&f, "a", DAY, 2, 3), TEL_OK);
+    assert_int_equal(fixture_commit(&f, 3), TEL_OK);
+    assert_int_equal(late_round(&f, 3, 4), TEL_OK);
+    assert_int_equal(fixture_commit(&f, 4), TEL_OK);
+    select_day(&f, DAY, &view);
+    for (size_t i = 0; i < view.segments.len; i++)
+        if (view.segments.items[i]->first_offset == 2)
+            assert_int_equal(store_retire(view.segments.items[i], NULL), TEL_OK);
+    store_view_done(&view);
+    assert_int_equal(collect(&f), 1);
+    reopen(&f);
+    assert_int_equal(count_day(&f, DAY), 2);
+    assert_int_equal(store_day_watermark(f.store, DAY).offset, 4);
+    fixture_end(&f);
+}
+
 /* What cannot be read is named in every answer, as nobody knows of which day it is; new events go on. */
 static void test_broken(void **state)
 {
@@ -388,7 +412,8 @@ int main(void)
         cmocka_unit_test(test_written),      cmocka_unit_test(test_merged),
         cmocka_unit_test(test_ids),          cmocka_unit_test(test_torn),
         cmocka_unit_test(test_failed_merge), cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_broken),       cmocka_unit_test(test_held),
+        cmocka_unit_test(test_own_word),     cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
