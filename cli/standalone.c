@@ -43,6 +43,7 @@
 #define CONF(...) TEL_CONF_ITEM(struct standalone_config, __VA_ARGS__)
 static const struct tel_conf_item conf_items[] = {
 #include "cli/standalone.def"
+#define COLD_AFTER_DAYS 7 /* as a shard server has it by default */
 };
 #undef CONF
 const struct tel_conf_table standalone_conf_table = TEL_CONF_TABLE(conf_items, struct standalone_config);
@@ -162,6 +163,7 @@ static tel_code start_shards(struct standalone *s, struct tel_error *err)
         .metrics = s->metrics,
         .memory_bytes = (uint64_t)c->memory_bytes,
         .query_memory_bytes = (uint64_t)c->query_memory_bytes,
+        .cold_after_days = COLD_AFTER_DAYS,
         .retention = {.days = (uint32_t)c->retention_days,
                       .bytes = budget,
                       .tenants = tenants,
