@@ -28,12 +28,19 @@
 #define CELLS_PER_ROW 4u /* a table may have so many for each row that is counted, */
 #define CELLS_MIN     8192u /* or so many */
 
+#define CODES_MAX     255u  /* codes below it are kept as bytes */
+
+/* Codes by row; neither: all are 0. */
+struct row_codes {
+    const uint8_t *few;
+    const uint64_t *many;
+};
+
 /* What is read of a family's rows, in their order. */
 struct family_codes {
-    bool wanted;
+    bool wanted, same; /* same: all have the labels `number` */
     uint32_t at;
-    const uint64_t *templates; /* NULL: it has only one */
-    const uint64_t *streams;   /* NULL: all have the labels `number` */
+    struct row_codes templates, streams;
     const uint32_t *numbers;   /* of labels, by code of stream */
     uint32_t number;
 };
@@ -55,6 +62,7 @@ struct grouping {
 
     const struct tel_bucket *bucket; /* NULL: none, or all rows are in the same one */
     struct group_times *times;       /* NULL: they do not matter */
+    bool coded;                      /* some field has codes */
     uint32_t from, to;               /* the rows in the time range */
     uint32_t *run_ends;
     uint32_t runs, cells; /* cells: of one run */
@@ -172,13 +180,28 @@ static bool family_matches(const struct grouping *g, const struct read_family *f
     return some;
 }
 
+static inline uint64_t code_at(const struct row_codes *c, size_t i)
+{
+    return c->few ? c->few[i] : c->many ? c->many[i] : 0;
+}
+
+/* n codes below `count`; what is not below it is still not, or becomes CODES_MAX. */
+static tel_code read_codes(struct grouping *g, struct cursor *node, size_t n, size_t count,
+                           struct row_codes *ret, struct tel_error *err)
+{
+    if (count <= CODES_MAX)
+        return ints_get_bytes(&g->view->streams, node, n, CODES_MAX, &ret->few, err);
+    uint64_t *codes = tel_arena_alloc(g->arena, (n + 1) * sizeof(*codes));
+    ret->many = codes;
+    return ints_get(&g->view->streams, node, n, codes, err);
+}
+
 /* Takes the nodes of a family from *node, and reads those of its codes that matter. */
 static tel_code read_family_codes(struct grouping *g, const struct read_family *f,
                                   struct cursor *node, bool wanted, struct family_codes *ret,
                                   struct tel_error *err)
 {
     const struct segment_reader *r = g->reader;
-    uint64_t *codes;
     tel_code rc;
     *ret = (struct family_codes){.wanted = wanted};
     uint32_t *numbers = tel_arena_alloc(g->arena, (f->stream_count + 1) * sizeof(*numbers));
@@ -190,23 +213,20 @@ static tel_code read_family_codes(struct grouping *g, const struct read_family *
     ret->numbers = numbers;
     ret->number = f->stream_count ? numbers[0] : 0;
     if (wanted && f->template_count > 1) {
-        codes = tel_arena_alloc(g->arena, ((size_t)f->rows + 1) * sizeof(*codes));
-        rc = ints_get(&g->view->streams, node, f->rows, codes, err);
+        rc = read_codes(g, node, f->rows, f->template_count, &ret->templates, err);
         if (rc != TEL_OK)
             return rc;
-        ret->templates = codes;
     } else {
         ints_skip(node);
     }
+    ret->same = same;
     if (!wanted || same) {
         ints_skip(node);
         return TEL_OK;
     }
-    codes = tel_arena_alloc(g->arena, ((size_t)f->rows + 1) * sizeof(*codes));
-    rc = ints_get(&g->view->streams, node, f->rows, codes, err);
-    ret->streams = codes;
+    rc = read_codes(g, node, f->rows, f->stream_count, &ret->streams, err);
     for (uint32_t i = 0; i < f->rows && rc == TEL_OK; i++) {
-        if (codes[i] >= f->stream_count)
+        if (code_at(&ret->streams, i) >= f->stream_count)
             rc = segment_corrupt(err, "streams of rows");
     }
     return rc;
@@ -217,18 +237,21 @@ static inline bool count_next(struct grouping *g, const struct read_family *f,
                               struct family_codes *c, bool in_range, uint32_t *counts)
 {
     uint32_t i = c->at++;
-    uint64_t code = c->templates ? c->templates[i] : 0;
+    uint64_t code = code_at(&c->templates, i);
     if (code >= f->template_count)
         return false;
-    uint32_t t = f->first_template + (uint32_t)code, place = g->next[t]++;
-    const struct read_template *tm = &g->reader->templates[t];
-    if (place - tm->first >= tm->rows)
-        return false;
+    uint32_t t = f->first_template + (uint32_t)code, place = 0;
+    if (g->bits || g->coded) { /* else places do not matter */
+        const struct read_template *tm = &g->reader->templates[t];
+        place = g->next[t]++;
+        if (place - tm->first >= tm->rows)
+            return false;
+    }
     bool matches = g->bits ? g->bits[place / 64] >> (place % 64) & 1 : template_matches(g, t);
     if (!matches || !in_range)
         return true;
-    uint32_t cell = c->streams ? c->numbers[c->streams[i]] : c->number;
-    for (size_t k = 0; k < g->spec->field_count; k++) {
+    uint32_t cell = c->same ? c->number : c->numbers[code_at(&c->streams, i)];
+    for (size_t k = 0; k < g->spec->field_count && g->coded; k++) {
         if (g->fields[k].codes)
             cell += g->strides[k] * g->fields[k].codes[place];
     }
@@ -249,14 +272,13 @@ static tel_code count_families(struct grouping *g, struct tel_error *err)
 {
     const struct segment_reader *r = g->reader;
     struct cursor node = g->view->codes_node;
-    bool coded = has_codes(g);
     start_places(g);
     ints_skip(&node);
     for (uint32_t f = 0; f < r->family_count; f++) {
         const struct read_family *family = &r->families[f];
         struct family_codes codes;
         bool all, some = family_matches(g, family, &all);
-        if (all && !coded) {
+        if (all && !g->coded) {
             ints_skip(&node);
             ints_skip(&node);
             for (uint32_t i = family->first_stream; i < family->first_stream + family->stream_count;
@@ -283,9 +305,9 @@ static tel_code count_rows(struct grouping *g, struct tel_error *err)
     const struct segment_reader *r = g->reader;
     struct cursor node = g->view->codes_node;
     struct family_codes *codes = TEL_ARENA_ARRAY(g->arena, struct family_codes, r->family_count);
-    uint64_t *families = tel_arena_alloc(g->arena, (r->info.rows + 1) * sizeof(*families));
+    struct row_codes families = {NULL, NULL};
     start_places(g);
-    tel_code rc = ints_get(&g->view->streams, &node, r->info.rows, families, err);
+    tel_code rc = read_codes(g, &node, r->info.rows, r->family_count, &families, err);
     for (uint32_t f = 0; f < r->family_count && rc == TEL_OK; f++) {
         bool all, some = family_matches(g, &r->families[f], &all);
         rc = read_family_codes(g, &r->families[f], &node, some, &codes[f], err);
@@ -294,7 +316,7 @@ static tel_code count_rows(struct grouping *g, struct tel_error *err)
         return rc;
     uint32_t run = 0;
     for (uint32_t i = 0; i < g->to; i++) {
-        uint64_t f = families[i];
+        uint64_t f = code_at(&families, i);
         if (f >= r->family_count || codes[f].at >= r->families[f].rows)
             return segment_corrupt(err, "families of rows");
         if (!codes[f].wanted)
@@ -412,6 +434,7 @@ static tel_code group(struct grouping *g, struct found *found, bool ranged, bool
     tel_code rc = read_fields(g, &coded, err);
     if (rc != TEL_OK || !coded)
         return rc;
+    g->coded = has_codes(g);
     if (g->spec->bucket && !is_one_bucket(g))
         g->bucket = g->spec->bucket;
     if (g->bucket || (ranged && !g->bits)) {
