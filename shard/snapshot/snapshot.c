@@ -179,29 +179,65 @@ static bool exists(struct tel_fs *fs, const char *path)
     return tel_fs_stat(fs, path, &st, NULL) == TEL_OK;
 }
 
+/* The lock file goes last: whoever is killed here leaves what can be known again. */
+static tel_code remove_begun(struct taking *t, const char *dir, struct tel_error *err)
+{
+    struct tel_fs_names names = {0};
+    tel_code rc = tel_fs_list(t->fs, dir, &names, err);
+    for (size_t i = 0; i < names.len && rc == TEL_OK; i++) {
+        char *path = folder_path(dir, names.items[i]);
+        if (strcmp(names.items[i], LOCK_NAME) != 0)
+            rc = tel_fs_remove_all(t->fs, path, err);
+        free(path);
+    }
+    tel_fs_names_free(&names);
+    return rc == TEL_OK ? tel_fs_remove_all(t->fs, dir, err) : rc;
+}
+
 static void clean_up(struct taking *t, const char *path)
 {
     struct tel_error why;
-    if (tel_fs_remove_all(t->fs, path, &why) != TEL_OK)
+    if (remove_begun(t, path, &why) != TEL_OK)
         tel_log_warn("cannot remove what is left of a snapshot", tel_kv_str("path", path),
                      tel_kv_error(&why));
 }
 
-/* A folder that has the lock file was begun by us; when nobody holds the lock, it is a leftover. */
+/* A folder that has the lock file was begun by us, and so was an empty one: the process that made it was
+ * killed before it had the lock. */
+static tel_code is_ours(struct taking *t, const char *lock_path, bool *ret, struct tel_error *err)
+{
+    struct tel_fs_names names = {0};
+    *ret = exists(t->fs, lock_path);
+    if (*ret)
+        return TEL_OK;
+    tel_code rc = tel_fs_list(t->fs, t->partial, &names, err);
+    *ret = rc == TEL_OK && names.len == 0;
+    tel_fs_names_free(&names);
+    return rc;
+}
+
+/* When nobody holds the lock of what is there of ours, it is a leftover. */
+static tel_code make_room(struct taking *t, const char *lock_path, struct tel_error *err)
+{
+    struct tel_fs_lock *lock = NULL;
+    bool ours;
+    tel_code rc = is_ours(t, lock_path, &ours, err);
+    if (rc == TEL_OK && !ours)
+        rc = tel_error_set(err, TEL_ERR_EXISTS, "%s is there and is no snapshot's", t->partial);
+    if (rc == TEL_OK)
+        rc = tel_fs_lock(lock_path, &lock, err);
+    if (rc == TEL_OK)
+        rc = remove_begun(t, t->partial, err);
+    tel_fs_unlock(lock);
+    return rc;
+}
+
 static tel_code make_partial(struct taking *t, struct tel_fs_lock **ret_lock, struct tel_error *err)
 {
     char *path = folder_path(t->partial, LOCK_NAME);
     tel_code rc = TEL_OK;
-    if (exists(t->fs, t->partial)) {
-        if (!exists(t->fs, path))
-            rc = tel_error_set(err, TEL_ERR_EXISTS, "%s is there and is no snapshot's", t->partial);
-        if (rc == TEL_OK)
-            rc = tel_fs_lock(path, ret_lock, err);
-        if (rc == TEL_OK)
-            rc = tel_fs_remove_all(t->fs, t->partial, err);
-        tel_fs_unlock(*ret_lock);
-        *ret_lock = NULL;
-    }
+    if (exists(t->fs, t->partial))
+        rc = make_room(t, path, err);
     if (rc == TEL_OK) {
         rc = tel_fs_mkdir_all(t->fs, t->partial, err);
         if (rc == TEL_OK)

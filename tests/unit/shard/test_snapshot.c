@@ -173,7 +173,8 @@ static void test_power(void **state)
             tel_fs_fault_power_on(fault);
         if (!is_there(m.dest)) {
             tel_code rc = take(&m, NULL, &err);
-            /* A folder without its lock file may be anybody's: it is left alone, and named. */
+            /* A folder that has lost its lock file and nothing else may be anybody's: it is left alone,
+             * and named. */
             if (rc == TEL_ERR_EXISTS && is_there(m.partial)) {
                 assert_int_equal(tel_fs_remove_all(tel_fs_system(), m.partial, NULL), TEL_OK);
                 rc = take(&m, NULL, &err);
@@ -199,6 +200,12 @@ static void test_leftovers(void **state)
     assert_int_equal(tel_fs_mkdir_all(tel_fs_system(), path, &err), TEL_OK);
     assert_int_equal(take(&m, NULL, &err), TEL_ERR_EXISTS);
     assert_true(is_there(path));
+    /* One that was made and no more is a leftover: killed before it had the lock. */
+    assert_int_equal(tel_fs_remove_all(tel_fs_system(), path, &err), TEL_OK);
+    assert_int_equal(take(&m, NULL, &err), TEL_OK);
+    assert_false(is_there(m.partial));
+    assert_int_equal(tel_fs_remove_all(tel_fs_system(), m.dest, &err), TEL_OK);
+    assert_int_equal(tel_fs_mkdir_all(tel_fs_system(), path, &err), TEL_OK);
     /* One that a dead process left is; one that a living process makes is not. */
     struct tel_fs_lock *lock;
     char lock_path[160];
