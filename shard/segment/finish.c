@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include "common/base/hash.h"
 #include "shard/segment/builder.h"
 
 #define WORDS_PER_ROW 24u /* words that the filter takes, on average */
@@ -240,6 +241,22 @@ static void put_hole(struct segment_builder *b, size_t *before)
     *before = b->nodes.len;
 }
 
+/* What names the next hole of a template's text from *at on: the last word before it, as in user=\0 or
+ * "user":"\0". *at moves behind the hole. */
+static struct tel_span name_of(struct tel_span skeleton, size_t *at)
+{
+    const char *s = skeleton.ptr, *hole = memchr(s + *at, 0, skeleton.len - *at);
+    TEL_CHECK(hole);
+    size_t from = *at, end = (size_t)(hole - s);
+    *at = end + 1;
+    while (end > from && !split_is_word[(unsigned char)s[end - 1]])
+        end--;
+    size_t start = end;
+    while (start > from && split_is_word[(unsigned char)s[start - 1]])
+        start--;
+    return tel_span_make(s + start, end - start);
+}
+
 /* The columns of a template's holes; its directory entry. */
 static void put_template(struct segment_builder *b, const struct built_template *t, bool rest)
 {
@@ -247,7 +264,7 @@ static void put_template(struct segment_builder *b, const struct built_template 
     uint32_t holes = rest ? 1 : t->hole_count;
     tel_vec_reserve(&b->values, n);
     tel_vec_reserve(&b->next_hole, n);
-    size_t before = b->nodes.len;
+    size_t before = b->nodes.len, at = 0;
     tel_buf_clear(&b->head);
     b->columns.rows = b->family_row.items + t->first;
     b->columns.id_slots = 0;
@@ -259,6 +276,7 @@ static void put_template(struct segment_builder *b, const struct built_template 
             column_put_frames(&b->columns, &b->nodes, b->values.items, n);
         } else {
             gather_hole(b, t, h);
+            stream_writer_about(&b->out, tel_hash64(name_of(t->skeleton, &at), t->family));
             column_put(&b->columns, &b->nodes, b->values.items, n);
         }
     }
@@ -279,6 +297,7 @@ static void put_family(struct segment_builder *b, uint32_t f)
         put_template(b, &family->rest, true);
     size_t before = b->nodes.len;
     put_varint(&b->directory, b->ids.entries.len);
+    stream_writer_about(&b->out, 0);
     if (b->ids.entries.len)
         ids_put(&b->ids, &b->out, &b->nodes, family->rows);
     put_varint(&b->directory, b->nodes.len - before);
@@ -298,6 +317,7 @@ static int placed_cmp(const void *a, const void *b)
 static void put_attribute(struct segment_builder *b, struct placed *placed, size_t n,
                           struct tel_span key)
 {
+    stream_writer_about(&b->out, tel_hash64(key, 0));
     size_t before = b->nodes.len;
     bool sorted = true;
     for (size_t i = 1; i < n; i++)
@@ -385,8 +405,7 @@ static void put_head(struct segment_builder *b)
 {
     stream_writer_finish(&b->out);
     tel_buf_clear(&b->head);
-    put_varint(&b->directory, b->out.pack_count);
-    tel_buf_add_span(&b->directory, tel_buf_span(&b->out.packs));
+    stream_writer_packs(&b->out, &b->directory);
     tel_buf_add_le64(&b->head, SEGMENT_MAGIC);
     put_varint(&b->head, b->rows.len);
     put_varint(&b->head, b->raw_bytes);

@@ -8,6 +8,11 @@
  * how: 0 inline in the node, 1 in a pack (pack number, offset), 2 raw in a section (section,
  * offset), 3 zstd in a section (section, offset, stored length). Streams under 2 kB share packs, so
  * that small ones compress too; what zstd does not make smaller is stored raw.
+ *
+ * Several packs are open at once, on shelves: whoever puts streams says what they are about, and what is
+ * about the same comes to the same shelf, since it is alike. There is one shelf at first, and twice as
+ * many whenever each has filled SHELF_PACKS packs on average, up to SHELVES_MAX: what is left in them at
+ * the end is little of the whole.
  */
 #ifndef SHARD_SEGMENT_STREAMS_H
 #define SHARD_SEGMENT_STREAMS_H
@@ -32,6 +37,19 @@ struct stream_section {
     size_t start, len;
 };
 
+#define SHELVES_MAX 64u
+#define SHELF_PACKS 2u
+
+struct stream_shelf {
+    struct tel_buf pack;
+    uint32_t number; /* of the pack, if it has bytes */
+};
+
+struct packed_place {
+    uint32_t section;
+    size_t offset, raw, stored;
+};
+
 struct stream_writer {
     struct compressor *compressor;
     int level;
@@ -39,9 +57,10 @@ struct stream_writer {
     struct tel_buf data; /* all sections, one behind the other */
     TEL_VEC(struct stream_section) sections;
     size_t section_start;
-    struct tel_buf pack;
-    struct tel_buf packs; /* their table */
-    uint32_t pack_count;
+    struct stream_shelf shelves[SHELVES_MAX];
+    uint32_t shelf_count, shelf; /* in use; the one at hand */
+    uint32_t packs_ended;
+    TEL_VEC(struct packed_place) packs; /* by number */
     struct tel_buf trial;
 };
 
@@ -49,6 +68,15 @@ void stream_writer_init(struct stream_writer *w);
 void stream_writer_done(struct stream_writer *w);
 /* Empty again; data sections are numbered from first_section. */
 void stream_writer_reset(struct stream_writer *w, int level, uint32_t first_section);
+
+/* What follows is about a thing with this hash. */
+static inline void stream_writer_about(struct stream_writer *w, uint64_t hash)
+{
+    w->shelf = (uint32_t)hash & (w->shelf_count - 1);
+}
+
+/* Appends the table of packs, once the writer is finished. */
+void stream_writer_packs(const struct stream_writer *w, struct tel_buf *out);
 
 /* Stores bytes and appends their locator to node. */
 void stream_put(struct stream_writer *w, struct tel_buf *node, struct tel_span bytes);

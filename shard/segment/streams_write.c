@@ -17,8 +17,9 @@ void stream_writer_done(struct stream_writer *w)
     compressor_free(w->compressor);
     tel_buf_free(&w->data);
     tel_vec_free(&w->sections);
-    tel_buf_free(&w->pack);
-    tel_buf_free(&w->packs);
+    for (size_t i = 0; i < SHELVES_MAX; i++)
+        tel_buf_free(&w->shelves[i].pack);
+    tel_vec_free(&w->packs);
     tel_buf_free(&w->trial);
 }
 
@@ -29,9 +30,11 @@ void stream_writer_reset(struct stream_writer *w, int level, uint32_t first_sect
     tel_buf_clear(&w->data);
     tel_vec_clear(&w->sections);
     w->section_start = 0;
-    tel_buf_clear(&w->pack);
-    tel_buf_clear(&w->packs);
-    w->pack_count = 0;
+    for (size_t i = 0; i < SHELVES_MAX; i++)
+        tel_buf_clear(&w->shelves[i].pack);
+    w->shelf_count = 1;
+    w->shelf = w->packs_ended = 0;
+    tel_vec_clear(&w->packs);
 }
 
 static void end_section(struct stream_writer *w)
@@ -61,20 +64,35 @@ static struct tel_span try_zstd(struct stream_writer *w, struct tel_span bytes)
     return tel_buf_span(&w->trial);
 }
 
-static void end_pack(struct stream_writer *w)
+static void end_pack(struct stream_writer *w, struct stream_shelf *shelf)
 {
-    if (w->pack.len == 0)
+    if (shelf->pack.len == 0)
         return;
     make_room(w);
-    struct tel_span raw = tel_buf_span(&w->pack), packed = try_zstd(w, raw);
+    struct tel_span raw = tel_buf_span(&shelf->pack), packed = try_zstd(w, raw);
     struct tel_span stored = packed.len ? packed : raw;
-    put_varint(&w->packs, w->next_section);
-    put_varint(&w->packs, w->data.len - w->section_start);
-    put_varint(&w->packs, raw.len);
-    put_varint(&w->packs, stored.len);
+    w->packs.items[shelf->number] = (struct packed_place){
+        w->next_section, w->data.len - w->section_start, raw.len, stored.len};
     tel_buf_add_span(&w->data, stored);
-    w->pack_count++;
-    tel_buf_clear(&w->pack);
+    tel_buf_clear(&shelf->pack);
+    w->packs_ended++;
+    if (w->shelf_count < SHELVES_MAX && w->packs_ended >= w->shelf_count * SHELF_PACKS)
+        w->shelf_count *= 2;
+}
+
+static void put_packed(struct stream_writer *w, struct tel_buf *node, struct tel_span bytes)
+{
+    struct stream_shelf *shelf = &w->shelves[w->shelf];
+    if (shelf->pack.len == 0) {
+        shelf->number = (uint32_t)w->packs.len;
+        tel_vec_push(&w->packs, ((struct packed_place){0}));
+    }
+    put_varint(node, (uint64_t)bytes.len * 4 + PACKED);
+    put_varint(node, shelf->number);
+    put_varint(node, shelf->pack.len);
+    tel_buf_add_span(&shelf->pack, bytes);
+    if (shelf->pack.len >= STREAM_PACK)
+        end_pack(w, shelf);
 }
 
 void stream_put_tried(struct stream_writer *w, struct tel_buf *node, struct tel_span bytes,
@@ -96,12 +114,7 @@ void stream_put(struct stream_writer *w, struct tel_buf *node, struct tel_span b
         put_varint(node, (uint64_t)bytes.len * 4 + INLINE);
         tel_buf_add_span(node, bytes);
     } else if (bytes.len < STREAM_SMALL) {
-        put_varint(node, (uint64_t)bytes.len * 4 + PACKED);
-        put_varint(node, w->pack_count);
-        put_varint(node, w->pack.len);
-        tel_buf_add_span(&w->pack, bytes);
-        if (w->pack.len >= STREAM_PACK)
-            end_pack(w);
+        put_packed(w, node, bytes);
     } else {
         stream_put_tried(w, node, bytes, try_zstd(w, bytes));
     }
@@ -117,6 +130,18 @@ void stream_writer_section(struct stream_writer *w, uint32_t id, struct tel_span
 
 void stream_writer_finish(struct stream_writer *w)
 {
-    end_pack(w);
+    for (size_t i = 0; i < SHELVES_MAX; i++)
+        end_pack(w, &w->shelves[i]);
     end_section(w);
+}
+
+void stream_writer_packs(const struct stream_writer *w, struct tel_buf *out)
+{
+    put_varint(out, w->packs.len);
+    for (size_t i = 0; i < w->packs.len; i++) {
+        put_varint(out, w->packs.items[i].section);
+        put_varint(out, w->packs.items[i].offset);
+        put_varint(out, w->packs.items[i].raw);
+        put_varint(out, w->packs.items[i].stored);
+    }
 }

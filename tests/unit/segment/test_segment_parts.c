@@ -141,8 +141,7 @@ static struct cursor pen_turn(struct pen *pen)
     struct tel_buf table = {0};
     struct tel_error err;
     stream_writer_finish(&pen->out);
-    put_varint(&table, pen->out.pack_count);
-    tel_buf_add_span(&table, tel_buf_span(&pen->out.packs));
+    stream_writer_packs(&pen->out, &table);
     pen->io = (struct segment_io){pen, read_section};
     pen->reader = (struct stream_reader){.io = &pen->io,
                                          .decompressor = decompressor_new(),
@@ -165,6 +164,43 @@ static void pen_done(struct pen *pen)
     stream_writer_done(&pen->out);
     tel_buf_free(&pen->node);
     tel_arena_free(&pen->arena);
+}
+
+/* Streams of all sizes about many things, of which some repeat themselves. */
+static void test_shelves(void **state)
+{
+    (void)state;
+    enum { N = 3000, THINGS = 40, LARGEST = 3000 };
+    struct tel_rand r;
+    struct pen pen;
+    struct tel_error err;
+    struct tel_buf *streams = tel_calloc(N, sizeof(*streams));
+    uint32_t shelves = 0;
+    tel_rand_init(&r, 21);
+    pen_init(&pen);
+    for (unsigned i = 0; i < N; i++) {
+        unsigned thing = (unsigned)tel_rand_below(&r, THINGS);
+        size_t len = tel_rand_below(&r, tel_rand_below(&r, 10) ? 300 : LARGEST);
+        for (size_t k = 0; k < len; k++)
+            tel_buf_add_char(&streams[i], (char)(thing + tel_rand_below(&r, thing % 2 ? 256 : 4)));
+        stream_writer_about(&pen.out, thing);
+        stream_put(&pen.out, &pen.node, tel_buf_span(&streams[i]));
+        shelves = pen.out.shelf_count;
+    }
+    assert_true(shelves > 1 && shelves <= SHELVES_MAX);
+    struct cursor node = pen_turn(&pen);
+    for (unsigned i = 0; i < N; i++) {
+        struct tel_span back;
+        assert_int_equal(stream_get(&pen.reader, &node, &back, &err), TEL_OK);
+        assert_true(tel_span_eq(back, tel_buf_span(&streams[i])));
+        tel_buf_free(&streams[i]);
+    }
+    /* used again, it begins with one */
+    stream_writer_reset(&pen.out, 1, 0);
+    assert_int_equal(pen.out.shelf_count, 1);
+    assert_int_equal(pen.out.packs.len, 0);
+    pen_done(&pen);
+    free(streams);
 }
 
 static uint64_t sample(struct tel_rand *r, unsigned kind, uint64_t i)
@@ -504,6 +540,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split),   cmocka_unit_test(test_learn), cmocka_unit_test(test_ints),
+        cmocka_unit_test(test_shelves),
         cmocka_unit_test(test_columns), cmocka_unit_test(test_fields_of_all_widths),
         cmocka_unit_test(test_ids),     cmocka_unit_test(test_words),
         cmocka_unit_test(test_fuse),    cmocka_unit_test(test_words_of_texts)};
