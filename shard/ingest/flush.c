@@ -44,11 +44,11 @@
 /* A group with fewer events than this share of a full segment becomes a plain one. */
 #define PLAIN_SHARE 128u
 
-/* What pieces are sorted by stands in them: the runs are all over the memory. */
 /* With so many groups a flush takes long for what it writes: it comes sooner, so that it ends sooner and
  * nobody waits for it. */
 #define MANY_GROUPS 256u
 
+/* What pieces are sorted by stands in them: the runs are all over the memory. */
 struct piece {
     int64_t day;
     uint64_t tenant_hash;
