@@ -208,9 +208,12 @@ static struct store_segment *find_cold(struct merger *merger, const store_segmen
     return NULL;
 }
 
-static int level_of(const struct merger *merger, const struct store_segment *s, int64_t cold_day)
+/* Of a cold day that events still come to, what is merged is merged again soon. */
+static int level_of(const struct merger *merger, const struct store_segment *s, int64_t quiet_ns,
+                    int64_t cold_day)
 {
-    bool cold = merger->options.cold_level > 0 && store_segment_day(s) < cold_day;
+    bool cold = merger->options.cold_level > 0 && store_segment_day(s) < cold_day &&
+                store_segment_quiet_ns(s) >= quiet_ns;
     return cold ? merger->options.cold_level : COMPRESSION_HOT;
 }
 
@@ -250,8 +253,8 @@ static tel_code merge_groups(struct merger *merger, struct store *store, const s
             stats->debt_bytes += bytes_of(group + first, n);
             continue;
         }
-        rc = merge_inputs(merger, store, group + first, n, level_of(merger, group[0], cold_day),
-                          stats, err);
+        int level = level_of(merger, group[0], quiet_ns, cold_day);
+        rc = merge_inputs(merger, store, group + first, n, level, stats, err);
         *done += rc == TEL_OK;
         may = may_begin(merger);
     }
