@@ -192,6 +192,7 @@ static tel_code start_router(struct standalone *s, struct tel_error *err)
     struct router_options o = {.timeout_ms = c->query_timeout, .memory_bytes = (size_t)c->query_memory_bytes,
                                .memory_pool = s->memory_pool,
                                .lanes = s->lanes,
+                               .slow_ms = c->query_slow ? (int)c->query_slow : -1,
                                .cache_bytes = (size_t)c->query_cache};
     if (rc == TEL_OK) {
         s->router = router_new(&o, s->client, map, s->metrics);
