@@ -40,10 +40,11 @@
 #define GRPC_WORKERS  16
 #define GRPC_WAITING  1000
 
+#define COLD_AFTER_DAYS 7 /* as a shard server has it by default */
+
 #define CONF(...) TEL_CONF_ITEM(struct standalone_config, __VA_ARGS__)
 static const struct tel_conf_item conf_items[] = {
 #include "cli/standalone.def"
-#define COLD_AFTER_DAYS 7 /* as a shard server has it by default */
 };
 #undef CONF
 const struct tel_conf_table standalone_conf_table = TEL_CONF_TABLE(conf_items, struct standalone_config);

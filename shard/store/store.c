@@ -341,6 +341,10 @@ struct store_day *store_day_find_or_make(struct store *store, int64_t day)
         if (store->dropping.items[i]->name.day == day)
             name.generation =
                 TEL_MAX(name.generation, store->dropping.items[i]->name.generation + 1);
+    /* What the meta store says of a folder that is gone must not be held against a new one. */
+    for (size_t i = 0; i < store->said.len; i++)
+        if (store->said.items[i].name.day == day)
+            name.generation = TEL_MAX(name.generation, store->said.items[i].name.generation + 1);
     size_t at = store_day_index(store, day);
     for (; at < store->days.len && store->days.items[at]->name.day == day; at++)
         name.generation = TEL_MAX(name.generation, store->days.items[at]->name.generation + 1);

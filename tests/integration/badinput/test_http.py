@@ -110,7 +110,7 @@ def test_random_queries(server, seed):
 # ---- arguments ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("path, args, says", [
-    ("query", {"limit": "abc"}, "limit"), ("query", {"limit": "-5"}, "limit"), ("query", {"limit": "1e99"}, "limit"),
+    ("query", {"limit": "abc"}, "limit"), ("query", {"limit": "1e99"}, "limit"),
     ("query", {"limit": "99999999999999999999999"}, "limit"), ("query", {"offset": "x"}, "offset"),
     ("query", {"start": "yesterday-ish"}, "start"), ("query", {"end": "2026-13-45"}, "end"),
     ("query", {"start": "9" * 400}, "start"), ("query", {"start": "2026-01-01T00:00:00\x00"}, "start"),

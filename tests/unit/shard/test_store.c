@@ -512,6 +512,36 @@ static void test_lost_day(void **state)
     fixture_end(&f);
 }
 
+/* A day that retention deleted right before a kill, whose last word the meta store still has, comes back;
+ * and the server is killed again before anything is in its folder. */
+static void test_day_comes_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct store_writer *writer;
+    char dir[96];
+    fixture_begin(&f);
+    fixture_open(&f);
+    assert_int_equal(fixture_round(&f, "acme", 20000, 1, 10), TEL_OK);
+    assert_int_equal(fixture_commit(&f, 10), TEL_OK);
+    fixture_close(&f);
+    snprintf(dir, sizeof(dir), "%s/2024-10-04.0", f.dir);
+    assert_int_equal(tel_fs_remove_all(tel_fs_system(), dir, NULL), TEL_OK);
+    fixture_open(&f);
+    assert_int_equal(store_writer_begin(f.store, 20000, (struct store_position){0, 20}, &writer, NULL),
+                     TEL_OK);
+    store_writer_abort(writer);
+    fixture_close(&f);
+    fixture_open(&f);
+    assert_int_equal(count_segments(&f, "acme", 20000), 0);
+    assert_int_equal(fixture_round(&f, "acme", 20000, 2, 20), TEL_OK);
+    assert_int_equal(fixture_commit(&f, 20), TEL_OK);
+    fixture_close(&f);
+    fixture_open(&f);
+    assert_int_equal(count_segments(&f, "acme", 20000), 1);
+    fixture_end(&f);
+}
+
 /* Stores were written without a mark once. */
 static void test_resume_without_mark(void **state)
 {
@@ -548,7 +578,7 @@ int main(void)
         cmocka_unit_test(test_killed), /* first: it forks */
         cmocka_unit_test(test_names),       cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_uncommitted), cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_resume_without_mark),
+        cmocka_unit_test(test_resume_without_mark), cmocka_unit_test(test_day_comes_back),
         cmocka_unit_test(test_replace),     cmocka_unit_test(test_retire_and_drop),
         cmocka_unit_test(test_flip_table),  cmocka_unit_test(test_flip_log),
         cmocka_unit_test(test_torn_log),    cmocka_unit_test(test_lost_day),
