@@ -9,50 +9,15 @@
 #include "common/logsql/parser.h"
 #include "common/logsql/print.h"
 #include "router/select_internal.h"
+#include "router/tenant.h"
 
-#define TENANT_MAX 64
-
-static bool tenant_legal(struct tel_span s)
-{
-    if (s.len == 0 || s.len > TENANT_MAX)
-        return false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-' || c == '_' || c == '.';
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-/* X-Scope-OrgID, or AccountID and ProjectID; 0:0 is VictoriaLogs' own default. */
 static bool read_tenant(struct tel_http_request *req, struct tel_span *ret)
 {
-    struct tel_span org, account = TEL_SPAN("0"), project = TEL_SPAN("0");
-    unsigned long long a, p;
-    if (tel_http_header(req, "X-Scope-OrgID", &org)) {
-        if (!tenant_legal(org)) {
-            tel_http_reply_error(
-                req, 400, "X-Scope-OrgID: letters, digits, '-', '_' and '.', 1 to %d of them",
-                TENANT_MAX);
-            return false;
-        }
-        *ret = org;
+    struct tel_error err;
+    if (tenant_read(req, ret, &err) == TEL_OK)
         return true;
-    }
-    bool named = tel_http_header(req, "AccountID", &account);
-    named |= tel_http_header(req, "ProjectID", &project);
-    account = account.len ? account : TEL_SPAN("0");
-    project = project.len ? project : TEL_SPAN("0");
-    if (!tel_span_to_u64(account, &a) || !tel_span_to_u64(project, &p) || a > UINT32_MAX ||
-        p > UINT32_MAX) {
-        tel_http_reply_error(req, 400, "AccountID and ProjectID are 32-bit numbers");
-        return false;
-    }
-    *ret = named && (a || p) ? tel_arena_printf(tel_http_arena(req), "%llu:%llu", a, p)
-                             : TEL_SPAN("default");
-    return true;
+    tel_http_reply_error(req, 400, "%s", err.text);
+    return false;
 }
 
 bool select_arg_required(struct tel_http_request *req, const char *name, struct tel_span *ret)

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "router/tenant.h"
 
 #define AUTHORIZATION_MAX 8192u
 
@@ -266,22 +267,6 @@ enum users_verdict users_judge(struct users *u, struct tel_span authorization,
 
 /* ---- HTTP ------------------------------------------------------------------------------------------ */
 
-/* The tenant that the handler will read from the headers. What it would refuse is nobody's tenant. */
-static struct tel_span tenant_of(struct tel_http_request *req)
-{
-    struct tel_span org, account = TEL_SPAN("0"), project = TEL_SPAN("0");
-    unsigned long long a, p;
-    if (tel_http_header(req, "X-Scope-OrgID", &org))
-        return org.len ? org : TEL_SPAN("?");
-    bool named = tel_http_header(req, "AccountID", &account);
-    named |= tel_http_header(req, "ProjectID", &project);
-    if (!named)
-        return TEL_SPAN("default");
-    if (!tel_span_to_u64(account, &a) || !tel_span_to_u64(project, &p))
-        return TEL_SPAN("?");
-    return a || p ? tel_arena_printf(tel_http_arena(req), "%llu:%llu", a, p) : TEL_SPAN("default");
-}
-
 static bool is_for_all(struct tel_span path)
 {
     return tel_span_eq_cstr(path, "/healthz") || tel_span_eq_cstr(path, "/readyz") ||
@@ -308,7 +293,9 @@ bool users_http_authorize(void *users, struct tel_http_request *req)
     struct tel_span path = tel_http_path(req), authorization = {0};
     if (is_for_all(path))
         return true;
-    struct tel_span tenant = tenant_of(req);
+    struct tel_span tenant;
+    if (tenant_read(req, &tenant, NULL) != TEL_OK)
+        tenant = TEL_SPAN("?"); /* nobody's: the handler will refuse it */
     tel_http_header(req, "Authorization", &authorization);
     switch (users_judge(users, authorization, tenant, need_of(path))) {
     case USERS_MAY:

@@ -16,6 +16,7 @@ USERS = """
 users = (
   { name = "writer"; token = "${file:%s/writer}"; write = [ "acme", "7:8" ]; },
   { name = "reader"; token = "token-of-reader"; read = [ "acme" ]; },
+  { name = "numbers"; token = "token-of-numbers"; read = [ "5:0" ]; },
   { name = "boss"; token = "token-of-boss"; read = [ "*" ]; write = [ "*" ]; }
 );
 """
@@ -66,6 +67,9 @@ def test_http(server):
         assert query(server, {"X-Scope-OrgID": "acme"}, path)[0] == 401, path
         status, _, text = query(server, bearer("token-of-reader", "other"), path)
         assert status == 403 and b"other" in text, path
+    # an empty number is 0, to whoever judges as to whoever answers
+    assert query(server, bearer("token-of-numbers", AccountID="5", ProjectID=""))[0] == 200
+    assert query(server, bearer("token-of-numbers", AccountID="6", ProjectID=""))[0] == 403
     assert query(server, bearer("token-of-writer", "acme"))[0] == 403
     assert query(server, bearer("token-of-boss", "acme"))[0] == 200
     basic = lambda text: {"Authorization": "Basic " + base64.b64encode(text.encode()).decode(), "X-Scope-OrgID": "acme"}
