@@ -28,24 +28,12 @@ void tally_clear(struct tally *t)
     t->rows = 0;
 }
 
-static struct tel_span value_of(const struct segment_stream *s, struct tel_span field)
-{
-    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM))
-        return s->text;
-    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM_ID))
-        return s->id;
-    for (uint32_t i = 0; i < s->label_count; i++)
-        if (tel_span_eq(s->labels[i].name, field))
-            return s->labels[i].value;
-    return tel_span_make("", 0);
-}
-
 static size_t find_group(struct tally *t, const struct segment_stream *stream)
 {
     struct tel_buf key = {0};
     bool is_new;
     for (size_t i = 0; i < t->field_count; i++) {
-        struct tel_span value = value_of(stream, t->fields[i]);
+        struct tel_span value = segment_stream_field(stream, t->fields[i]);
         tel_buf_add_le32(&key, (uint32_t)value.len);
         tel_buf_add_span(&key, value);
     }
@@ -53,7 +41,7 @@ static size_t find_group(struct tally *t, const struct segment_stream *stream)
     if (is_new) {
         struct tally_group g = {0, TEL_ARENA_ARRAY(&t->arena, struct tel_span, t->field_count + 1)};
         for (size_t i = 0; i < t->field_count; i++)
-            g.values[i] = tel_arena_copy(&t->arena, value_of(stream, t->fields[i]));
+            g.values[i] = tel_arena_copy(&t->arena, segment_stream_field(stream, t->fields[i]));
         *group = t->groups.len;
         tel_vec_push(&t->groups, g);
     }

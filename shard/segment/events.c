@@ -50,6 +50,16 @@ static struct tel_span field_of(const struct tel_field *fields, uint32_t count, 
     return tel_span_make(NULL, 0);
 }
 
+struct tel_span segment_stream_field(const struct segment_stream *s, struct tel_span field)
+{
+    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM))
+        return s->text;
+    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM_ID))
+        return s->id;
+    struct tel_span label = field_of(s->labels, s->label_count, field);
+    return label.ptr ? label : tel_span_make("", 0);
+}
+
 static struct tel_span event_field(const struct segment_event *e, struct tel_span name)
 {
     if (tel_span_eq_cstr(name, TEL_FIELD_MSG))

@@ -40,6 +40,9 @@ struct segment_event {
 void segment_stream_init(struct segment_stream *stream, const struct tel_field *labels,
                          uint32_t label_count, struct tel_arena *arena);
 
+/* What a stream gives a field: a label, _stream or _stream_id; empty without. */
+struct tel_span segment_stream_field(const struct segment_stream *stream, struct tel_span field);
+
 /* "INFO" for 9, "INFO2" for 10; empty for 0 and for what is no severity. */
 struct tel_span segment_severity_text(uint32_t severity);
 

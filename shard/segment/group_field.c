@@ -1,19 +1,6 @@
 /* Fields as codes; see group.h. */
 #include "shard/segment/group.h"
 
-static struct tel_span label_of(const struct segment_stream *stream, struct tel_span name)
-{
-    if (tel_span_eq_cstr(name, TEL_FIELD_STREAM))
-        return stream->text;
-    if (tel_span_eq_cstr(name, TEL_FIELD_STREAM_ID))
-        return stream->id;
-    for (uint32_t i = 0; i < stream->label_count; i++) {
-        if (tel_span_eq(stream->labels[i].name, name))
-            return stream->labels[i].value;
-    }
-    return tel_span_make("", 0);
-}
-
 static const struct read_attribute *find_attribute(const struct segment_reader *r,
                                                    enum segment_attribute_kind kind,
                                                    struct tel_span name)
@@ -92,7 +79,7 @@ static void read_labels(struct view *v, struct tel_span name, struct group_field
     const struct segment_reader *r = v->reader;
     struct tel_span *labels = tel_arena_alloc(v->arena, (r->stream_count + 1) * sizeof(*labels));
     for (uint32_t i = 0; i < r->stream_count; i++)
-        labels[i] = label_of(&r->streams[i], name);
+        labels[i] = segment_stream_field(&r->streams[i], name);
     field->by_stream = labels;
 }
 

@@ -225,15 +225,6 @@ tel_code plan_refine(const struct plan_node *node, struct view *v, uint32_t numb
 
 /* ---- leaves that streams decide ----------------------------------------------------------- */
 
-static struct tel_span label_of(const struct segment_stream *stream, struct tel_span name)
-{
-    for (uint32_t i = 0; i < stream->label_count; i++) {
-        if (tel_span_eq(stream->labels[i].name, name))
-            return stream->labels[i].value;
-    }
-    return tel_span_make("", 0);
-}
-
 /* Can only labels give this field a value? */
 static bool is_label(const struct segment_reader *r, struct tel_span name)
 {
@@ -259,10 +250,7 @@ static tel_code match_stream(const struct tel_filter *f, const struct segment_st
             labels[i] = (struct tel_label){stream->labels[i].name, stream->labels[i].value};
         return tel_filter_match_stream(f, labels, stream->label_count, ret, err);
     }
-    struct tel_span value = tel_span_eq_cstr(f->field, TEL_FIELD_STREAM)      ? stream->text
-                            : tel_span_eq_cstr(f->field, TEL_FIELD_STREAM_ID) ? stream->id
-                                                                              : label_of(stream, f->field);
-    return tel_filter_match_value(f, value, ret, err);
+    return tel_filter_match_value(f, segment_stream_field(stream, f->field), ret, err);
 }
 
 static tel_code plan_stream(struct planning *p, struct plan_node *node)

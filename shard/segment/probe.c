@@ -142,18 +142,6 @@ bool segment_probe_wants_words(const struct segment_probe *probe)
 
 /* ---- streams ------------------------------------------------------------------------------ */
 
-static struct tel_span value_of(const struct segment_stream *s, struct tel_span field)
-{
-    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM))
-        return s->text;
-    if (tel_span_eq_cstr(field, TEL_FIELD_STREAM_ID))
-        return s->id;
-    for (uint32_t i = 0; i < s->label_count; i++)
-        if (tel_span_eq(s->labels[i].name, field))
-            return s->labels[i].value;
-    return tel_span_make("", 0);
-}
-
 /* What goes wrong here goes wrong on the rows, too, and is reported there. */
 static uint8_t ask_stream(const struct tel_filter *f, const struct segment_stream *s,
                           struct tel_arena *arena)
@@ -166,7 +154,7 @@ static uint8_t ask_stream(const struct tel_filter *f, const struct segment_strea
             labels[i] = (struct tel_label){s->labels[i].name, s->labels[i].value};
         rc = tel_filter_match_stream(f, labels, s->label_count, &matches, NULL);
     } else {
-        rc = tel_filter_match_value(f, value_of(s, f->field), &matches, NULL);
+        rc = tel_filter_match_value(f, segment_stream_field(s, f->field), &matches, NULL);
     }
     return rc != TEL_OK ? PROBE_MAYBE : matches ? PROBE_ALL : PROBE_NONE;
 }
